@@ -44,8 +44,29 @@ export const ERROR_CODES = {
   // identity
   // issuance
   // server
+  'server.store.busy': unavailable('another process holds the database'),
+  'server.store.full': unavailable('the disk of the database is full; nothing was written or issued'),
+  'server.store.corrupt': fault('the database is damaged or not ours'),
+  'server.store.newer': fault('the database was written by a newer Lacre'),
+  'server.store.failed': fault('the database failed'),
+  'server.store.fenced': { grpc: 'ABORTED', exit: 1, meaning: 'a newer session of the node wrote first, so this one may write no more' },
+  'server.node.exists': { grpc: 'ALREADY_EXISTS', exit: 3, meaning: 'a node with this EK or name is in the inventory' },
+  'server.node.missing': missing('no such node in the inventory'),
   // agent
   // cli
+  'cli.usage': invalid('a command is called with options that do not fit together'),
+  'cli.file.missing': missing('a file that a command names does not exist'),
+  'cli.file.invalid': invalid('a file that a command names does not hold what it should'),
+  'cli.image.invalid': invalid('a file or folder is no OCI image, or a blob of it is not what its digest says'),
+  'cli.image.ambiguous': invalid('an archive holds several images, or none that fits'),
+  'cli.server.unreachable': unavailable('no lacre server answers at the admin socket'),
+  'cli.server.missing': missing('the server knows nothing of what was asked for'),
+  'cli.server.invalid': invalid('the server says that a request is not well-formed'),
+  'cli.server.refused': refused('the server refuses a request'),
+  'cli.server.failed': fault('the server could not do what was asked'),
+  'cli.workload.refused': refused('the Workload API gives the caller no identity'),
+  'cli.workload.unreachable': unavailable('no Workload API answers at the socket'),
+  'cli.prepare.incomplete': refused('a node lacks something that its grade asks for'),
   // lab
 } as const satisfies Record<string, CodeFacts>;
 
