@@ -39,6 +39,7 @@ export const ERROR_CODES = {
   // tpm
   // boot
   // ima
+  'ima.policy.pool': invalid('the uid pool of an IMA policy lies where users of the host may be'),
   // container
   // appraisal
   // identity
