@@ -53,6 +53,9 @@ export const ERROR_CODES = {
   'server.store.fenced': { grpc: 'ABORTED', exit: 1, meaning: 'a newer session of the node wrote first, so this one may write no more' },
   'server.node.exists': { grpc: 'ALREADY_EXISTS', exit: 3, meaning: 'a node with this EK or name is in the inventory' },
   'server.node.missing': missing('no such node in the inventory'),
+  'server.nonce.unknown': refused('a nonce that was not given out on this connection, was used, or has expired'),
+  'server.protocol': invalid('a message that the node protocol does not allow at this point, or with these values'),
+  'server.limit': exhausted('a bound of the node protocol or the admin API was passed'),
   // agent
   // cli
   'cli.usage': invalid('a command is called with options that do not fit together'),
