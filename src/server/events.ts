@@ -1,19 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Event, EventSchema } from '../proto/lacre/v1/admin_pb.ts';
 import type { Verdict } from '../proto/lacre/v1/verdict_pb.ts';
-
-/** What changed in the store outside a node's session, so that sessions judge anew at once. */
-export type Change =
-  /** A registration entry was made, changed or deleted. */
-  | { readonly kind: 'entries' }
-  /** The trust domain's bundle changed (rotation of the authority). */
-  | { readonly kind: 'bundle' }
-  /** Reference values of an image were approved or deleted. */
-  | { readonly kind: 'image'; readonly manifestDigest: string }
-  /** Reference values of a host were approved or deleted. */
-  | { readonly kind: 'host'; readonly name: string }
-  /** A node was deleted from the inventory or banned: its session ends and what it holds is withdrawn. */
-  | { readonly kind: 'node'; readonly ekSha256: string };
+import type { ServerDeps, ServerEvents } from './server-deps.ts';
 
 /** What a watcher is told; fields that are left out are empty on the wire. */
 export interface Told {
@@ -28,82 +16,42 @@ export interface Told {
 
 /** A watcher that lets more than this many events wait is dropped. */
 const WATCH_QUEUE = 1024;
-/** Watchers at once. */
-const WATCHERS = 32;
 
-/**
- * Signals within the server: changes made through the admin API go to the sessions, and what sessions do goes to the
- * watchers. A listener that throws is reported to `onFault` and does not keep the others from hearing.
- */
-export class ServerEvents {
-  readonly #changes = new Set<(change: Change) => void>();
-  readonly #watchers = new Set<Watcher>();
-  readonly #onFault: (error: unknown) => void;
-
-  constructor(onFault: (error: unknown) => void = () => {}) {
-    this.#onFault = onFault;
-  }
-
-  /** Call after the transaction that made the change has committed. */
-  changed(change: Change): void {
-    for (const listener of [...this.#changes]) {
-      try {
-        listener(change);
-      } catch (error) {
-        this.#onFault(error);
-      }
-    }
-  }
-
-  /** Returns a function that ends the subscription. */
-  onChange(listener: (change: Change) => void): () => void {
-    this.#changes.add(listener);
-    return () => this.#changes.delete(listener);
-  }
-
-  tell(told: Told, at: Date): void {
-    if (this.#watchers.size === 0) return;
-    const event = create(EventSchema, { ...told, timeUnixMs: BigInt(at.getTime()) });
-    for (const watcher of this.#watchers) watcher.push(event);
-  }
-
-  /** A stream of what is told from now on; undefined where there are too many watchers already. */
-  watch(signal: AbortSignal): AsyncIterable<Event> | undefined {
-    if (this.#watchers.size >= WATCHERS) return undefined;
-    const watcher = new Watcher(signal, () => this.#watchers.delete(watcher));
-    this.#watchers.add(watcher);
-    return watcher;
-  }
+/** Tells every watcher (lacre.v1.Admin.Watch) and writes the same sentence to the log. Call after the commit. */
+export function tell(deps: Pick<ServerDeps, 'events' | 'log' | 'clock'>, told: Told): void {
+  const { verdict, sentence, ...facts } = told;
+  deps.log.info({ ...facts, trusted: verdict?.trusted }, sentence);
+  const event = create(EventSchema, { ...told, timeUnixMs: BigInt(deps.clock.now().getTime()) });
+  deps.events.emit('told', event);
 }
 
-/** Queue of one watcher: ends by its signal, or when it is too slow (`overrun`). */
+/**
+ * The events from now on, until `signal` aborts or the reader is too slow: then `overrun` is true and the iteration
+ * ends after what had been queued.
+ */
 export class Watcher implements AsyncIterable<Event> {
   readonly #queue: Event[] = [];
-  readonly #onEnd: () => void;
+  readonly #events: ServerEvents;
+  readonly #limit: number;
   #wake: (() => void) | undefined;
   #ended = false;
-  overrun = false;
+  #overrun = false;
 
-  constructor(signal: AbortSignal, onEnd: () => void) {
-    this.#onEnd = onEnd;
+  constructor(events: ServerEvents, signal: AbortSignal, limit = WATCH_QUEUE) {
+    this.#events = events;
+    this.#limit = limit;
+    events.on('told', this.#push);
     if (signal.aborted) this.end();
     else signal.addEventListener('abort', () => this.end(), { once: true });
   }
 
-  push(event: Event): void {
-    if (this.#ended) return;
-    if (this.#queue.length >= WATCH_QUEUE) {
-      this.overrun = true;
-      this.end();
-      return;
-    }
-    this.#queue.push(event);
-    this.#wake?.();
+  get overrun(): boolean {
+    return this.#overrun;
   }
 
   end(): void {
     this.#ended = true;
-    this.#onEnd();
+    this.#events.off('told', this.#push);
     this.#wake?.();
   }
 
@@ -113,10 +61,26 @@ export class Watcher implements AsyncIterable<Event> {
         const event = this.#queue.shift();
         if (event !== undefined) yield event;
         else if (this.#ended) return;
-        else await new Promise<void>((resolve) => (this.#wake = resolve));
+        else await this.#next();
       }
     } finally {
       this.end();
     }
+  }
+
+  readonly #push = (event: Event): void => {
+    if (this.#queue.length >= this.#limit) {
+      this.#overrun = true;
+      this.end();
+      return;
+    }
+    this.#queue.push(event);
+    this.#wake?.();
+  };
+
+  #next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 }

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
+import type { Event } from '../proto/lacre/v1/admin_pb.ts';
 import type { AuthorityKeeper } from './authority-keeper.ts';
 import type { ServerConfig } from './config.ts';
 import type { Store } from './store.ts';
@@ -20,7 +21,9 @@ export interface ServerEventMap {
   /** A node was added, removed, banned or evicted: by EK. Its session ends where it may no longer speak. */
   nodeChanged: [ekSha256Hex: string];
   /** Reference values of an image or host were approved or deleted. */
-  referencesChanged: [];
+  referencesChanged: [changed: { readonly image?: string; readonly host?: string }];
+  /** What watchers of the admin API are told (lacre.v1.Event). */
+  told: [event: Event];
 }
 
 export class ServerEvents extends EventEmitter<ServerEventMap> {}
