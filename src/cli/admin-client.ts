@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { DescService } from '@bufbuild/protobuf';
-import { type Client, ConnectError, createClient, Code } from '@connectrpc/connect';
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { LacreError } from '../lacre-error.ts';
 
@@ -43,7 +43,9 @@ export class AdminClient implements Disposable {
   #explain(error: unknown): unknown {
     if (!(error instanceof ConnectError)) return error;
     if (error.code === Code.Unavailable || error.code === Code.Internal) {
-      const hint = existsSync(this.#socketPath) ? 'is it running, and may this user write to the socket?' : 'there is no such socket';
+      const hint = existsSync(this.#socketPath)
+        ? 'is it running, and may this user write to the socket?'
+        : 'there is no such socket';
       if (error.code === Code.Unavailable || !existsSync(this.#socketPath)) {
         return new LacreError(
           'cli.server.unreachable',
@@ -53,9 +55,15 @@ export class AdminClient implements Disposable {
         );
       }
     }
-    if (error.code === Code.NotFound) return new LacreError('cli.server.missing', error.rawMessage, {}, { cause: error });
-    if (error.code === Code.InvalidArgument) return new LacreError('cli.server.invalid', error.rawMessage, {}, { cause: error });
-    if (error.code === Code.AlreadyExists || error.code === Code.PermissionDenied || error.code === Code.FailedPrecondition) {
+    if (error.code === Code.NotFound)
+      return new LacreError('cli.server.missing', error.rawMessage, {}, { cause: error });
+    if (error.code === Code.InvalidArgument)
+      return new LacreError('cli.server.invalid', error.rawMessage, {}, { cause: error });
+    if (
+      error.code === Code.AlreadyExists ||
+      error.code === Code.PermissionDenied ||
+      error.code === Code.FailedPrecondition
+    ) {
       return new LacreError('cli.server.refused', error.rawMessage, {}, { cause: error });
     }
     return new LacreError('cli.server.failed', error.rawMessage, {}, { cause: error });

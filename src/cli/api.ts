@@ -25,7 +25,10 @@ export function addApiCommands(program: Command): void {
     .description('fetch an identity')
     .command('x509')
     .description('fetch X.509-SVIDs; run it inside the container whose identity is wanted')
-    .option('--workload-socket <path>', 'the Workload API (default: SPIFFE_ENDPOINT_SOCKET, else /run/lacre/agent/workload.sock)')
+    .option(
+      '--workload-socket <path>',
+      'the Workload API (default: SPIFFE_ENDPOINT_SOCKET, else /run/lacre/agent/workload.sock)',
+    )
     .option('--write <folder>', 'write svid.N.pem, svid.N.key (0600) and bundle.N.pem there')
     .option('--timeout <seconds>', 'give up after so long', '10')
     .addHelpText('after', examples('lacre api fetch x509', 'lacre api fetch x509 --write /run/certs'))
@@ -37,9 +40,16 @@ async function fetchX509(options: FetchOptions, command: Command): Promise<void>
   if (options.write !== undefined) await writeSvids(options.write, response);
   const facts = response.svids.map((svid) => {
     const [leaf] = certificates(svid.x509Svid);
-    return { spiffeId: svid.spiffeId, hint: svid.hint, notAfter: leaf?.validToDate.toISOString(), serial: leaf?.serialNumber };
+    return {
+      spiffeId: svid.spiffeId,
+      hint: svid.hint,
+      notAfter: leaf?.validToDate.toISOString(),
+      serial: leaf?.serialNumber,
+    };
   });
-  outputOf(command).result({ svids: facts }, () => facts.map((f) => `${f.spiffeId}\n  valid until ${f.notAfter}, serial ${f.serial}`).join('\n'));
+  outputOf(command).result({ svids: facts }, () =>
+    facts.map((f) => `${f.spiffeId}\n  valid until ${f.notAfter}, serial ${f.serial}`).join('\n'),
+  );
 }
 
 /** First message of FetchX509SVID. Throws cli.workload.refused, cli.workload.unreachable. */
@@ -47,7 +57,8 @@ async function firstX509Response(path: string, timeoutMs: number): Promise<X509S
   const sessionManager = new Http2SessionManager('http://localhost', {}, { createConnection: () => connect(path) });
   const client = createClient(SpiffeWorkloadAPI, createGrpcTransport({ baseUrl: 'http://localhost', sessionManager }));
   try {
-    for await (const message of client.fetchX509SVID({}, { headers: { 'workload.spiffe.io': 'true' }, timeoutMs })) return message;
+    for await (const message of client.fetchX509SVID({}, { headers: { 'workload.spiffe.io': 'true' }, timeoutMs }))
+      return message;
     throw new LacreError('cli.workload.unreachable', `the Workload API at ${path} ended the stream without an answer`);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
@@ -75,7 +86,9 @@ async function writeSvids(folder: string, response: X509SVIDResponse): Promise<v
 }
 
 function privateKeyPem(pkcs8: Uint8Array): string {
-  return `-----BEGIN PRIVATE KEY-----\n${Buffer.from(pkcs8).toString('base64').replace(/(.{64})(?=.)/g, '$1\n')}\n-----END PRIVATE KEY-----\n`;
+  return `-----BEGIN PRIVATE KEY-----\n${Buffer.from(pkcs8)
+    .toString('base64')
+    .replace(/(.{64})(?=.)/g, '$1\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
 /** Certificates that stand one after another in DER. */

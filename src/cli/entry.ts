@@ -27,14 +27,27 @@ export function addEntryCommands(program: Command): void {
     .option('--x509-svid-ttl <seconds>', 'life of its X.509-SVIDs, counted from the time of the evidence', seconds)
     .option('--dns <name>', 'a DNS name for the SVID; may be repeated', collect(String))
     .option('--hint <text>', 'tells a workload with several SVIDs which one to use')
-    .addHelpText('after', examples(
-      'lacre entry create --spiffe-id spiffe://example.org/orders --parent-id spiffe://example.org/spire/agent/lacre_tpm/0f3c… \\',
-      '    --selector lacre:image-name:registry.example.org/orders:1 --selector lacre:attribution:exact --selector lacre:host:standard',
-    ))
+    .addHelpText(
+      'after',
+      examples(
+        'lacre entry create --spiffe-id spiffe://example.org/orders --parent-id spiffe://example.org/spire/agent/lacre_tpm/0f3c… \\',
+        '    --selector lacre:image-name:registry.example.org/orders:1 --selector lacre:attribution:exact --selector lacre:host:standard',
+      ),
+    )
     .action(withAdmin(createEntry));
-  filtered(entry.command('list').description('list entries')).addHelpText('after', examples('lacre entry list --output json')).action(withAdmin(listEntries));
-  entry.command('show <id>').description('show one entry').addHelpText('after', examples('lacre entry show 4c2d…')).action(withAdmin(showEntry));
-  entry.command('delete <id...>').description('delete entries; what was issued for them is withdrawn').addHelpText('after', examples('lacre entry delete 4c2d…')).action(withAdmin(deleteEntries));
+  filtered(entry.command('list').description('list entries'))
+    .addHelpText('after', examples('lacre entry list --output json'))
+    .action(withAdmin(listEntries));
+  entry
+    .command('show <id>')
+    .description('show one entry')
+    .addHelpText('after', examples('lacre entry show 4c2d…'))
+    .action(withAdmin(showEntry));
+  entry
+    .command('delete <id...>')
+    .description('delete entries; what was issued for them is withdrawn')
+    .addHelpText('after', examples('lacre entry delete 4c2d…'))
+    .action(withAdmin(deleteEntries));
 }
 
 /** Help text that shows how a command is used. */
@@ -88,7 +101,9 @@ async function listEntries({ admin, output }: CommandContext, options: EntryOpti
       filter: {
         ...(options.spiffeId && { bySpiffeId: options.spiffeId }),
         ...(options.parentId && { byParentId: options.parentId }),
-        ...(options.selector && { bySelectors: { selectors: options.selector, match: SelectorMatch_MatchBehavior.MATCH_SUPERSET } }),
+        ...(options.selector && {
+          bySelectors: { selectors: options.selector, match: SelectorMatch_MatchBehavior.MATCH_SUPERSET },
+        }),
       },
     });
     entries.push(...page.entries);
@@ -99,7 +114,12 @@ async function listEntries({ admin, output }: CommandContext, options: EntryOpti
       ? 'no entries'
       : table(
           ['ID', 'SPIFFE ID', 'PARENT', 'SELECTORS'],
-          entries.map((e) => [e.id, spiffeIdText(e.spiffeId), spiffeIdText(e.parentId), e.selectors.map((s) => `${s.type}:${s.value}`).join(' ')]),
+          entries.map((e) => [
+            e.id,
+            spiffeIdText(e.spiffeId),
+            spiffeIdText(e.parentId),
+            e.selectors.map((s) => `${s.type}:${s.value}`).join(' '),
+          ]),
         ),
   );
 }
@@ -137,6 +157,9 @@ function facts(entry: EntryMessage): Record<string, unknown> {
 function describe(entry: EntryMessage): string {
   return Object.entries(facts(entry))
     .filter(([, value]) => value !== '' && !(Array.isArray(value) && value.length === 0))
-    .map(([name, value]) => `${name.padEnd(18)} ${Array.isArray(value) ? value.join(`\n${' '.repeat(19)}`) : String(value)}`)
+    .map(
+      ([name, value]) =>
+        `${name.padEnd(18)} ${Array.isArray(value) ? value.join(`\n${' '.repeat(19)}`) : String(value)}`,
+    )
     .join('\n');
 }

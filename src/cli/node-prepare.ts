@@ -45,12 +45,20 @@ async function prepareNode(options: PrepareOptions, command: Command): Promise<v
   );
   const missing = items.filter((item) => item.state === 'missing').map((item) => item.name);
   if (missing.length > 0) {
-    throw new LacreError('cli.prepare.incomplete', `this node lacks: ${missing.join(', ')}${options.apply ? '' : ' (--apply writes what can be written)'}`);
+    throw new LacreError(
+      'cli.prepare.incomplete',
+      `this node lacks: ${missing.join(', ')}${options.apply ? '' : ' (--apply writes what can be written)'}`,
+    );
   }
 }
 
 function itemText({ name, state, seen, wanted, why }: PreparedItem, written: boolean): string {
-  const mark = state === 'there' ? paint('green', 'ok     ') : state === 'unknown' ? paint('yellow', 'unknown') : paint('red', 'missing');
+  const mark =
+    state === 'there'
+      ? paint('green', 'ok     ')
+      : state === 'unknown'
+        ? paint('yellow', 'unknown')
+        : paint('red', 'missing');
   const lines = [`${mark} ${name}${written ? ' (written now)' : ''}`, `        ${why}`];
   if (state !== 'there') lines.push(`        wanted: ${wanted}`, `        seen:   ${seen}`);
   return lines.join('\n');

@@ -26,11 +26,29 @@ export function addNodeCommands(program: Command): void {
     .option('--ek-certificate <file>', 'the EK certificate instead, PEM or DER')
     .option('--name <name>', 'a name for people')
     .option('--host <name>', 'the approved host reference values that this node must match (default: any)')
-    .addHelpText('after', examples('lacre node add --ek-certificate ek.pem --name rack3-12', 'lacre node add --ek-sha256 5d1c… --host debian-13'))
+    .addHelpText(
+      'after',
+      examples(
+        'lacre node add --ek-certificate ek.pem --name rack3-12',
+        'lacre node add --ek-sha256 5d1c… --host debian-13',
+      ),
+    )
     .action(withAdmin(addNode));
-  node.command('list').description('list nodes, also those that knocked and are not in the inventory').addHelpText('after', examples('lacre node list --output json')).action(withAdmin(listNodes));
-  node.command('show <node>').description('one node, by name, SPIFFE ID or EK hash, with all findings').addHelpText('after', examples('lacre node show rack3-12')).action(withAdmin(showNode));
-  node.command('delete <node>').description('take a node out of the inventory; what was issued on it is withdrawn').addHelpText('after', examples('lacre node delete rack3-12')).action(withAdmin(deleteNode));
+  node
+    .command('list')
+    .description('list nodes, also those that knocked and are not in the inventory')
+    .addHelpText('after', examples('lacre node list --output json'))
+    .action(withAdmin(listNodes));
+  node
+    .command('show <node>')
+    .description('one node, by name, SPIFFE ID or EK hash, with all findings')
+    .addHelpText('after', examples('lacre node show rack3-12'))
+    .action(withAdmin(showNode));
+  node
+    .command('delete <node>')
+    .description('take a node out of the inventory; what was issued on it is withdrawn')
+    .addHelpText('after', examples('lacre node delete rack3-12'))
+    .action(withAdmin(deleteNode));
   prepareNodeCommand(node);
 }
 
@@ -41,7 +59,8 @@ async function addNode({ admin, output }: CommandContext, options: AddNodeOption
   }
   const node = await admin.service(Admin).addNode({
     ekSha256: ekSha256 ?? '',
-    ekCertificate: ekCertificate === undefined ? new Uint8Array() : derBytes(await readFile(ekCertificate), ekCertificate),
+    ekCertificate:
+      ekCertificate === undefined ? new Uint8Array() : derBytes(await readFile(ekCertificate), ekCertificate),
     name: options.name ?? '',
     host: options.host ?? '',
   });
@@ -55,7 +74,15 @@ async function listNodes({ admin, output }: CommandContext): Promise<void> {
       ? 'no nodes'
       : table(
           ['NAME', 'STATE', 'ROOT', 'EVIDENCE', 'ENTRIES', 'EK SHA-256', 'SPIFFE ID'],
-          nodes.map((n) => [n.name || '-', stateText(n.state), n.rootOfTrust || '-', ago(n.lastEvidenceUnixMs), String(n.verifiedEntries), n.ekSha256.slice(0, 16), n.spiffeId || '-']),
+          nodes.map((n) => [
+            n.name || '-',
+            stateText(n.state),
+            n.rootOfTrust || '-',
+            ago(n.lastEvidenceUnixMs),
+            String(n.verifiedEntries),
+            n.ekSha256.slice(0, 16),
+            n.spiffeId || '-',
+          ]),
         ),
   );
 }

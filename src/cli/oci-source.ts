@@ -45,7 +45,11 @@ export interface OciChoice {
  * Reads an image from an OCI layout folder or an OCI archive (tar), for as long as `use` runs. Documents are checked
  * against their digests; layers are for the reader to check. Throws cli.image.invalid, cli.image.ambiguous.
  */
-export async function withOciImage<T>(path: string, choice: OciChoice, use: (image: OciImage) => Promise<T>): Promise<T> {
+export async function withOciImage<T>(
+  path: string,
+  choice: OciChoice,
+  use: (image: OciImage) => Promise<T>,
+): Promise<T> {
   const facts = await stat(path).catch((cause) => {
     throw new LacreError('cli.file.missing', `${path}: there is no such file or folder`, { path }, { cause });
   });
@@ -74,25 +78,36 @@ async function openLayout(folder: string, choice: OciChoice): Promise<OciImage> 
   };
 }
 
-async function resolveManifest(folder: string, descriptor: Descriptor, platform: string): Promise<{ bytes: Uint8Array; digest: string }> {
+async function resolveManifest(
+  folder: string,
+  descriptor: Descriptor,
+  platform: string,
+): Promise<{ bytes: Uint8Array; digest: string }> {
   const bytes = await readBlob(folder, descriptor);
   const inner = INDEX.safeParse(JSON.parse(new TextDecoder().decode(bytes)));
   if (!inner.success) return { bytes, digest: descriptor.digest };
   const fitting = inner.data.manifests.filter((m) => `${m.platform?.os}/${m.platform?.architecture}` === platform);
   const [only] = fitting;
   if (!only || fitting.length > 1) {
-    throw new LacreError('cli.image.ambiguous', `${descriptor.digest} holds ${fitting.length} images for ${platform}; --platform chooses another one`);
+    throw new LacreError(
+      'cli.image.ambiguous',
+      `${descriptor.digest} holds ${fitting.length} images for ${platform}; --platform chooses another one`,
+    );
   }
   return { bytes: await readBlob(folder, only), digest: only.digest };
 }
 
 function pick(manifests: Descriptor[], reference: string | undefined, where: string): Descriptor {
   const nameOf = (m: Descriptor) => m.annotations?.['org.opencontainers.image.ref.name'];
-  const fitting = reference === undefined ? manifests : manifests.filter((m) => nameOf(m) === reference || m.digest === reference);
+  const fitting =
+    reference === undefined ? manifests : manifests.filter((m) => nameOf(m) === reference || m.digest === reference);
   const [only] = fitting;
   if (only && fitting.length === 1) return only;
   const names = manifests.map((m) => nameOf(m) ?? m.digest).join(', ');
-  throw new LacreError('cli.image.ambiguous', `${where} holds ${manifests.length} images (${names}); --reference names the one to approve`);
+  throw new LacreError(
+    'cli.image.ambiguous',
+    `${where} holds ${manifests.length} images (${names}); --reference names the one to approve`,
+  );
 }
 
 async function readBlob(folder: string, { digest, size }: Descriptor): Promise<Uint8Array> {
@@ -107,7 +122,8 @@ async function readDocument(path: string): Promise<Uint8Array> {
   const { size } = await stat(path).catch((cause) => {
     throw new LacreError('cli.image.invalid', `this is no OCI image: ${path} is absent`, { path }, { cause });
   });
-  if (size > MAX_DOCUMENT_BYTES) throw new LacreError('cli.image.invalid', `${path} is larger than ${MAX_DOCUMENT_BYTES} bytes`, { size });
+  if (size > MAX_DOCUMENT_BYTES)
+    throw new LacreError('cli.image.invalid', `${path} is larger than ${MAX_DOCUMENT_BYTES} bytes`, { size });
   return new Uint8Array(await readFile(path));
 }
 
@@ -115,7 +131,12 @@ function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
   try {
     return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
   } catch (cause) {
-    throw new LacreError('cli.image.invalid', `${what} is not what the OCI image specification asks for`, {}, { cause });
+    throw new LacreError(
+      'cli.image.invalid',
+      `${what} is not what the OCI image specification asks for`,
+      {},
+      { cause },
+    );
   }
 }
 
@@ -131,9 +152,16 @@ async function unpack(archive: string, folder: string): Promise<void> {
   for await (const entry of tar) {
     const name = entry.header.name.replace(/^\.\//, '');
     const wanted = name === 'index.json' || /^blobs\/sha256\/[0-9a-f]{64}$/.test(name);
-    if (wanted && entry.header.type === 'file') await pipeline(entry, createWriteStream(join(folder, name), { flags: 'wx', mode: 0o600 }));
+    if (wanted && entry.header.type === 'file')
+      await pipeline(entry, createWriteStream(join(folder, name), { flags: 'wx', mode: 0o600 }));
     else entry.resume();
   }
   const error = await reading;
-  if (error) throw new LacreError('cli.image.invalid', `${archive} is no OCI archive: it cannot be read as a tar file`, { archive }, { cause: error });
+  if (error)
+    throw new LacreError(
+      'cli.image.invalid',
+      `${archive} is no OCI archive: it cannot be read as a tar file`,
+      { archive },
+      { cause: error },
+    );
 }

@@ -22,12 +22,20 @@ const COMMAND_LINE: readonly (readonly [string, string])[] = [
   ['lockdown=integrity', 'kernel code stays closed: no unsigned module, no kexec of an unsigned image'],
   ['sysctl.kernel.kexec_load_disabled=1', 'no kexec, which would keep the PCRs and drop the list'],
   ['sysctl.kernel.yama.ptrace_scope=3', 'no process, root neither, writes into another one'],
-  ['sysctl.kernel.unprivileged_userns_clone=0', 'no nested user namespaces, with which a container forges the owner in an entry'],
+  [
+    'sysctl.kernel.unprivileged_userns_clone=0',
+    'no nested user namespaces, with which a container forges the owner in an entry',
+  ],
 ];
 
 /** What the node with this root folder has and lacks; reads only. */
 export async function preparationItems(root: string, uidPoolBase: number): Promise<PreparedItem[]> {
-  const files = await Promise.all([policyItem(root, uidPoolBase), sysctlItem(root), ...['subuid', 'subgid'].map((name) => poolItem(root, name, uidPoolBase)), usersItem(root, uidPoolBase)]);
+  const files = await Promise.all([
+    policyItem(root, uidPoolBase),
+    sysctlItem(root),
+    ...['subuid', 'subgid'].map((name) => poolItem(root, name, uidPoolBase)),
+    usersItem(root, uidPoolBase),
+  ]);
   return [...files, ...(root === '/' ? await runningItems() : [])];
 }
 
@@ -58,7 +66,9 @@ async function policyItem(root: string, uidPoolBase: number): Promise<PreparedIt
 
 async function sysctlItem(root: string): Promise<PreparedItem> {
   const path = join(root, 'etc/sysctl.d/60-lacre.conf');
-  const content = COMMAND_LINE.flatMap(([word]) => (word.startsWith('sysctl.') ? [`${word.slice('sysctl.'.length).replace('=', ' = ')}\n`] : [])).join('');
+  const content = COMMAND_LINE.flatMap(([word]) =>
+    word.startsWith('sysctl.') ? [`${word.slice('sysctl.'.length).replace('=', ' = ')}\n`] : [],
+  ).join('');
   const seen = await readText(path);
   return {
     name: 'kernel settings',
@@ -114,7 +124,15 @@ async function runningItems(): Promise<PreparedItem[]> {
       why,
     }),
   );
-  return [...boot, await fileItem('TPM', '/dev/tpmrm0', 'everything is signed by it'), await fileItem('measurement list', '/sys/kernel/security/ima/binary_runtime_measurements', 'the kernel keeps it when IMA is built in')];
+  return [
+    ...boot,
+    await fileItem('TPM', '/dev/tpmrm0', 'everything is signed by it'),
+    await fileItem(
+      'measurement list',
+      '/sys/kernel/security/ima/binary_runtime_measurements',
+      'the kernel keeps it when IMA is built in',
+    ),
+  ];
 }
 
 async function fileItem(name: string, path: string, why: string): Promise<PreparedItem> {

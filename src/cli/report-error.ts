@@ -8,6 +8,7 @@ export function reportError(error: unknown, asJson: boolean): number {
   const message = error instanceof Error ? error.message : String(error);
   const body = asJson ? JSON.stringify({ error: { code, message } }) : `lacre: ${message} (${code})`;
   process.stderr.write(`${body}\n`);
-  if (!isLacreError(error) && process.env['LACRE_DEBUG'] && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (!isLacreError(error) && process.env['LACRE_DEBUG'] && error instanceof Error)
+    process.stderr.write(`${error.stack}\n`);
   return isLacreError(error) ? error.exitCode : 1;
 }

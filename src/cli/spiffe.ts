@@ -15,7 +15,8 @@ export function spiffeIdText(id: SPIFFEID | undefined): string {
 /** "type:value", split at the first colon. */
 export function selectorArgument(text: string): { type: string; value: string } {
   const colon = text.indexOf(':');
-  if (colon < 1 || colon === text.length - 1) throw new InvalidArgumentError('a selector looks like lacre:attribution:exact');
+  if (colon < 1 || colon === text.length - 1)
+    throw new InvalidArgumentError('a selector looks like lacre:attribution:exact');
   return { type: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 

@@ -5,7 +5,10 @@ import { paint, safeText } from './output.ts';
 export function verdictText(verdict: Verdict | undefined, indent = ''): string {
   if (!verdict) return `${indent}${paint('yellow', 'no verdict yet')}`;
   const word = verdict.trusted ? paint('green', 'trusted') : paint('red', 'refused');
-  const lines = [`${indent}${word}`, ...verdict.findings.flatMap((finding) => findingLines(finding).map((line) => `${indent}  ${line}`))];
+  const lines = [
+    `${indent}${word}`,
+    ...verdict.findings.flatMap((finding) => findingLines(finding).map((line) => `${indent}  ${line}`)),
+  ];
   return lines.join('\n');
 }
 

@@ -30,7 +30,13 @@ async function listWorkloads({ admin, output }: CommandContext, options: { node?
       ? 'no workloads'
       : table(
           ['CONTAINER', 'IMAGE', 'VERDICT', 'SPIFFE ID', 'FIRST FINDING'],
-          workloads.map((w) => [safeText(w.containerName || w.containerId.slice(0, 12)), safeText(w.imageName), verdictWord(w), w.spiffeIds.join(' ') || '-', firstFinding(w)]),
+          workloads.map((w) => [
+            safeText(w.containerName || w.containerId.slice(0, 12)),
+            safeText(w.imageName),
+            verdictWord(w),
+            w.spiffeIds.join(' ') || '-',
+            firstFinding(w),
+          ]),
         ),
   );
 }
@@ -38,7 +44,10 @@ async function listWorkloads({ admin, output }: CommandContext, options: { node?
 async function why({ admin, output }: CommandContext, _options: unknown, subject: string): Promise<void> {
   const { workloads, nodes } = await admin.service(Admin).why({ subject });
   if (workloads.length + nodes.length === 0) {
-    throw new LacreError('cli.server.missing', `nothing is known of ${JSON.stringify(subject)}: neither a container nor a SPIFFE ID nor a node`);
+    throw new LacreError(
+      'cli.server.missing',
+      `nothing is known of ${JSON.stringify(subject)}: neither a container nor a SPIFFE ID nor a node`,
+    );
   }
   output.result({ workloads: workloads.map(workloadFacts), nodes: nodes.map(nodeFacts) }, () =>
     [...workloads.map(describeWorkload), ...nodes.map(describeNode)].join('\n\n'),
@@ -72,12 +81,17 @@ function workloadFacts(workload: WorkloadInfo): Record<string, unknown> {
 
 function describeWorkload(workload: WorkloadInfo): string {
   const lines: [string, string][] = [
-    ['container', safeText(`${workload.containerName} ${workload.containerId.slice(0, 12)}${workload.running ? '' : ' (stopped)'}`)],
+    [
+      'container',
+      safeText(`${workload.containerName} ${workload.containerId.slice(0, 12)}${workload.running ? '' : ' (stopped)'}`),
+    ],
     ['node', workload.node],
     ['image', safeText(`${workload.imageName} ${workload.manifestDigest}`)],
     ['attribution', workload.attribution],
     ['SPIFFE IDs', workload.spiffeIds.join(' ') || 'none'],
-    ...(workload.withdrawnAtUnixMs === 0n ? [] : [['withdrawn', new Date(Number(workload.withdrawnAtUnixMs)).toISOString()] as [string, string]]),
+    ...(workload.withdrawnAtUnixMs === 0n
+      ? []
+      : [['withdrawn', new Date(Number(workload.withdrawnAtUnixMs)).toISOString()] as [string, string]]),
   ];
   return [...lines.map(([name, value]) => `${name.padEnd(12)} ${value}`), verdictText(workload.verdict)].join('\n');
 }

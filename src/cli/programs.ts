@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import { examples } from './entry.ts';
+
+/** Adds the programs themselves: `lacre server run`, `lacre agent run`, `lacre lab up|down`. Each is loaded when it is called. */
+export function addProgramCommands(program: Command): void {
+  addServer(program);
+  addAgent(program);
+  addLab(program);
+}
+
+function addServer(program: Command): void {
+  program
+    .command('server')
+    .description('verifier and authority')
+    .command('run')
+    .description('run the server until SIGTERM')
+    .requiredOption('--config <file>', 'its configuration (docs/server.md)')
+    .addHelpText('after', examples('lacre server run --config /etc/lacre/server.yaml'))
+    .action(async (options: { config: string }) => {
+      const { runServer } = await import('../server/run.ts');
+      await runServer(options.config);
+    });
+}
+
+function addAgent(program: Command): void {
+  program
+    .command('agent')
+    .description('evidence and Workload API on a node')
+    .command('run')
+    .description('run the agent until SIGTERM')
+    .requiredOption('--config <file>', 'its configuration (docs/agent.md)')
+    .addHelpText('after', examples('lacre agent run --config /etc/lacre/agent.yaml'))
+    .action(async (options: { config: string }) => {
+      const { runAgent } = await import('../agent/run.ts');
+      await runAgent(options.config);
+    });
+}
+
+function addLab(program: Command): void {
+  const lab = program
+    .command('lab')
+    .description('a node in a box: QEMU, a stock kernel with IMA, a software TPM, real containers');
+  lab
+    .command('up')
+    .description('build and boot the node, run the demonstration, and end with a summary')
+    .option('--keep', 'leave everything running and say what to try')
+    .addHelpText('after', examples('lacre lab up', 'lacre lab up --keep', 'lacre lab up --output json > result.json'))
+    .action(async (options: { keep?: true }, command: Command) => {
+      const { labUp } = await import('../lab/lab.ts');
+      process.exitCode = await labUp({
+        keep: options.keep ?? false,
+        json: command.optsWithGlobals()['output'] === 'json',
+      });
+    });
+  lab
+    .command('down')
+    .description('end a lab that was kept')
+    .addHelpText('after', examples('lacre lab down'))
+    .action(async () => {
+      const { labDown } = await import('../lab/lab.ts');
+      process.exitCode = await labDown();
+    });
+}
