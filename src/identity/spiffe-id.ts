@@ -60,6 +60,11 @@ export function agentSpiffeId(trustDomain: TrustDomain, ekSha256Hex: string): Sp
   return SpiffeId.of(trustDomain, `/spire/agent/lacre_tpm/${ekSha256Hex.slice(0, 32)}`);
 }
 
+/** The server's own name, as SPIRE's: agents ask for exactly this one. */
+export function serverSpiffeId(trustDomain: TrustDomain): SpiffeId {
+  return SpiffeId.of(trustDomain, '/spire/server');
+}
+
 /** SPIRE keeps everything below /spire for itself: no workload gets such an ID. */
 export function isReserved(id: SpiffeId): boolean {
   return id.path === '/spire' || id.path.startsWith('/spire/');

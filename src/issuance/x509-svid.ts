@@ -2,7 +2,7 @@ import { Verdict } from '../appraisal/verdict.ts';
 import { toHex } from '../bytes/hex.ts';
 import { VerifiedCsr } from '../identity/csr.ts';
 import { parsePublicKey } from '../identity/public-key.ts';
-import { agentSpiffeId, isReserved, SpiffeId } from '../identity/spiffe-id.ts';
+import { agentSpiffeId, isReserved, SpiffeId, serverSpiffeId } from '../identity/spiffe-id.ts';
 import { LacreError } from '../lacre-error.ts';
 import { EMPTY_NAME } from './certificate.ts';
 import { isDnsName } from './dns-name.ts';
@@ -82,23 +82,40 @@ export async function issueAgentSvid(
   return issue({ ...input, spiffeId, publicKey: input.csr.publicKey, dnsNames: [] });
 }
 
-function issue(
-  input: Issuing & {
-    readonly spiffeId: SpiffeId;
-    readonly publicKey: Uint8Array;
-    readonly evidenceTime?: Date;
-    readonly dnsNames: readonly string[];
-  },
-): X509Svid {
-  const { verdict, authority, spiffeId, now, serial } = input;
+/**
+ * Issues the server's own X.509-SVID, spiffe://TRUST-DOMAIN/spire/server: the one leaf without a verdict, since it is
+ * the verifier that would have to give it. Agents ask for exactly this name.
+ * Codes: issuance.stale, issuance.refused, identity.key.*.
+ */
+export async function issueServerSvid(
+  input: Omit<Issuing, 'verdict'> & { readonly publicKey: Uint8Array },
+): Promise<X509Svid> {
+  if (!SigningAuthority.is(input.authority)) throw refused('the authority is none that this program opened');
+  return sign({ ...input, spiffeId: serverSpiffeId(input.authority.trustDomain), dnsNames: [] }, input.now);
+}
+
+function issue(input: Leaf & { readonly verdict: Verdict; readonly evidenceTime?: Date }): X509Svid {
+  const { verdict, evidenceTime } = input;
   requireTrusted(verdict);
+  const oldest = Math.min(verdict.evidenceTime.getTime(), evidenceTime?.getTime() ?? Number.POSITIVE_INFINITY);
+  return sign(input, new Date(oldest));
+}
+
+interface Leaf extends Omit<Issuing, 'verdict'> {
+  readonly spiffeId: SpiffeId;
+  readonly publicKey: Uint8Array;
+  readonly dnsNames: readonly string[];
+}
+
+function sign(input: Leaf, evidenceTime: Date): X509Svid {
+  const { authority, spiffeId, serial } = input;
   if (!SigningAuthority.is(authority)) throw refused('the authority is none that this program opened');
   if (!(spiffeId instanceof SpiffeId) || spiffeId.path === '') throw refused('an SVID names a SPIFFE ID with a path');
   if (!spiffeId.isMemberOf(authority.trustDomain)) throw refused(`${spiffeId} is of another trust domain`);
   if (serial.length !== SERIAL_BYTES || serial.every((byte) => byte === 0))
     throw refused('a serial is 16 random bytes');
   parsePublicKey(input.publicKey);
-  const { notBefore, notAfter } = validity(input, verdict.evidenceTime);
+  const { notBefore, notAfter } = validity(input, evidenceTime);
   const certificate = authority.signLeaf({
     serial,
     subject: EMPTY_NAME,
@@ -113,7 +130,6 @@ function issue(
       subjectKeyIdentifier(keyIdentifier(input.publicKey)),
     ],
   });
-  if (now >= notAfter) throw stale();
   return { spiffeId, certificate, serialHex: toHex(serial).replace(/^(?:00)+/, ''), notBefore, notAfter };
 }
 
@@ -123,21 +139,13 @@ function requireTrusted(verdict: unknown): asserts verdict is Verdict {
   throw new LacreError('issuance.untrusted', 'there is no trusted verdict for this identity: nothing is issued');
 }
 
-function validity(
-  input: {
-    readonly authority: SigningAuthority;
-    readonly now: Date;
-    readonly ttlSeconds: number;
-    readonly evidenceTime?: Date;
-  },
-  verdictTime: Date,
-): { notBefore: Date; notAfter: Date } {
+/** From a little before now until `ttlSeconds` after the evidence, within the authority's own validity. */
+function validity(input: Omit<Issuing, 'verdict'>, evidenceTime: Date): { notBefore: Date; notAfter: Date } {
   const { authority, now, ttlSeconds } = input;
+  const evidence = evidenceTime.getTime();
   if (!Number.isInteger(ttlSeconds) || ttlSeconds <= 0)
     throw refused('a life is a whole number of seconds, above zero');
-  const evidence = Math.min(verdictTime.getTime(), input.evidenceTime?.getTime() ?? verdictTime.getTime());
-  if (!Number.isFinite(evidence) || evidence > now.getTime())
-    throw refused('the evidence has no time, or one that has not come yet');
+  if (!Number.isFinite(evidence) || evidence > now.getTime()) throw refused('the evidence has no time, or one to come');
   const end = Math.floor(Math.min(evidence + ttlSeconds * 1000, authority.notAfter.getTime()) / 1000) * 1000;
   const start = Math.max(now.getTime() - BACKDATE_MS, authority.notBefore.getTime());
   if (end <= now.getTime() || now < authority.notBefore) throw stale();
