@@ -87,9 +87,7 @@ export async function issueAgentSvid(
  * the verifier that would have to give it. Agents ask for exactly this name.
  * Codes: issuance.stale, issuance.refused, identity.key.*.
  */
-export async function issueServerSvid(
-  input: Omit<Issuing, 'verdict'> & { readonly publicKey: Uint8Array },
-): Promise<X509Svid> {
+export function issueServerSvid(input: Omit<Issuing, 'verdict'> & { readonly publicKey: Uint8Array }): X509Svid {
   if (!SigningAuthority.is(input.authority)) throw refused('the authority is none that this program opened');
   return sign({ ...input, spiffeId: serverSpiffeId(input.authority.trustDomain), dnsNames: [] }, input.now);
 }

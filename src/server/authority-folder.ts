@@ -114,7 +114,8 @@ function parseIndex(text: string, folder: string): z.output<typeof IndexSchema> 
   }
 }
 
-function pem(label: string, contents: Uint8Array): string {
+/** PEM (RFC 7468) of DER. */
+export function pem(label: string, contents: Uint8Array): string {
   const body = Buffer.from(contents)
     .toString('base64')
     .replace(/.{1,64}/g, '$&\n');

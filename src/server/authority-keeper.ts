@@ -2,8 +2,9 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { TrustDomain } from '../identity/trust-domain.ts';
 import { SigningAuthority } from '../issuance/signing-authority.ts';
+import { issueServerSvid } from '../issuance/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import { AuthorityFolder, type AuthorityIndex, type KeptAuthority } from './authority-folder.ts';
+import { AuthorityFolder, type AuthorityIndex, type KeptAuthority, pem } from './authority-folder.ts';
 
 export interface AuthorityOptions {
   readonly trustDomain: TrustDomain;
@@ -11,6 +12,12 @@ export interface AuthorityOptions {
   readonly key: 'disk' | 'memory';
   readonly ttlMs: number;
   readonly subject: { readonly organization: string; readonly commonName: string };
+}
+
+/** What a TLS server needs. */
+export interface ServerIdentity {
+  readonly certificateChainPem: string;
+  readonly privateKeyPem: string;
 }
 
 /**
@@ -23,11 +30,14 @@ export class AuthorityKeeper {
   readonly #folder: AuthorityFolder;
   readonly #listeners = new Set<() => void>();
   #index: AuthorityIndex;
+  #rotatedAt: Date;
+  #server: { readonly authority: SigningAuthority; readonly identity: ServerIdentity } | undefined;
 
-  private constructor(options: AuthorityOptions, folder: AuthorityFolder, index: AuthorityIndex) {
+  private constructor(options: AuthorityOptions, folder: AuthorityFolder, index: AuthorityIndex, now: Date) {
     this.#options = options;
     this.#folder = folder;
     this.#index = index;
+    this.#rotatedAt = now;
   }
 
   /**
@@ -42,7 +52,7 @@ export class AuthorityKeeper {
       const sentence = `data_dir holds authorities of ${signer.trustDomain}, not of ${options.trustDomain}: use another data_dir`;
       throw new LacreError('server.authority.failed', sentence);
     }
-    const keeper = new AuthorityKeeper(options, folder, index);
+    const keeper = new AuthorityKeeper(options, folder, index, now);
     keeper.rotate(now);
     return keeper;
   }
@@ -59,6 +69,26 @@ export class AuthorityKeeper {
     const rank = { active: 0, prepared: 1, old: 2 };
     const ordered = [...this.#index.authorities].sort((a, b) => rank[a.state] - rank[b.state]);
     return ordered.map(({ certificate }) => certificate);
+  }
+
+  /**
+   * The server's own TLS identity below the signing authority, for as long as that lives; another key after each
+   * rotation. PEM. The key is never on disk.
+   */
+  serverIdentity(): ServerIdentity {
+    const authority = this.current();
+    if (this.#server?.authority === authority) return this.#server.identity;
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const spki = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+    const now = this.#rotatedAt;
+    const ttlSeconds = Math.max(1, Math.floor((authority.notAfter.getTime() - now.getTime()) / 1000));
+    const svid = issueServerSvid({ authority, now, ttlSeconds, serial: randomBytes(16), publicKey: spki });
+    const identity = {
+      certificateChainPem: pem('CERTIFICATE', svid.certificate),
+      privateKeyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    };
+    this.#server = { authority, identity };
+    return identity;
   }
 
   /** Rises with every change of the bundle. */
@@ -83,6 +113,7 @@ export class AuthorityKeeper {
 
   /** Does what is due at `now`; true where anything changed, which is on disk then. Code: server.authority.failed. */
   rotate(now: Date): boolean {
+    this.#rotatedAt = now;
     const before = this.#index.authorities;
     const after = this.#due(before, now);
     if (after === undefined) return false;
