@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file lacre/v1/record.proto.
  */
 export const file_lacre_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChVsYWNyZS92MS9yZWNvcmQucHJvdG8SCGxhY3JlLnYxIr8FCglDb250YWluZXISDwoHdmVyc2lvbhgBIAEoDRIKCgJpZBgCIAEoCRISCgpzYW5kYm94X2lkGAMgASgJEg4KBmVuZ2luZRgEIAEoCRIMCgRuYW1lGAUgASgJEhgKEGluaXRfc3RhcnRfdGlja3MYBiABKAQSEgoKaW1hZ2VfbmFtZRgHIAEoCRIXCg9tYW5pZmVzdF9kaWdlc3QYCCABKAkSFQoNY29uZmlnX2RpZ2VzdBgJIAEoCRIMCgRhcmd2GAogAygJEgsKA2N3ZBgLIAEoCRILCgN1aWQYDCABKA0SCwoDZ2lkGA0gASgNEi4KC2Vudmlyb25tZW50GA4gAygLMhkubGFjcmUudjEuRW52aXJvbm1lbnROYW1lEh8KBm1vdW50cxgPIAMoCzIPLmxhY3JlLnYxLk1vdW50EhQKDGNhcGFiaWxpdGllcxgQIAEoBBIdChVib3VuZGluZ19jYXBhYmlsaXRpZXMYESABKAQSFAoMc2VjY29tcF9tb2RlGBIgASgNEhYKDnNlY2NvbXBfc2hhMjU2GBMgASgMEh0KFXNlY2NvbXBfZGVuaWVzX3VzZXJucxgUIAEoCBIUCgxub19uZXdfcHJpdnMYFSABKAgSDwoHZGV2aWNlcxgWIAMoCRIXCg9ob3N0X25hbWVzcGFjZXMYFyADKAkSIwoHdWlkX21hcBgYIAMoCzISLmxhY3JlLnYxLklkRXh0ZW50EhIKCnByaXZpbGVnZWQYGSABKAgSFQoNZXhlY19zZXNzaW9ucxgaIAEoDRIWCg5yb290X3JlYWRfb25seRgbIAEoCBIfCgZsYWJlbHMYHCADKAsyDy5sYWNyZS52MS5MYWJlbBIbChNtYXhfdXNlcl9uYW1lc3BhY2VzGB0gASgEEhcKD2hhc19mdXNlX2RldmljZRgeIAEoCCKVAQoPRW52aXJvbm1lbnROYW1lEgwKBG5hbWUYASABKAkSNAoIcmVsYXRpb24YAiABKA4yIi5sYWNyZS52MS5FbnZpcm9ubWVudE5hbWUuUmVsYXRpb24iPgoIUmVsYXRpb24SDwoLVU5TUEVDSUZJRUQQABIJCgVFUVVBTBABEgsKB0RJRkZFUlMQAhIJCgVBRERFRBADIpABCgVNb3VudBIOCgZ0YXJnZXQYASABKAkSDAoEdHlwZRgCIAEoCRIMCgRyb290GAMgASgJEhEKCXJlYWRfb25seRgEIAEoCBIOCgZub2V4ZWMYBSABKAgSEwoLc291cmNlX2tpbmQYBiABKAkSFQoNc3VwZXJfb3B0aW9ucxgHIAEoCRIMCgRwZWVyGAggASgJIjsKCElkRXh0ZW50Eg4KBmluc2lkZRgBIAEoDRIPCgdvdXRzaWRlGAIgASgNEg4KBmxlbmd0aBgDIAEoDSIkCgVMYWJlbBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIqcBCgZSZWNvcmQSDwoHdmVyc2lvbhgBIAEoDRIYChBjb250YWluZXJfc2hhMjU2GAIgASgMEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRILCgN1aWQYBCABKA0SCwoDZ2lkGAUgASgNEhIKCmV4ZWN1dGFibGUYBiABKAkSFgoOaXNfaW5pdF9mYW1pbHkYByABKAgSFgoOam9pbmVkX2J5X2V4ZWMYCCABKAgiiQEKD05vZGVPYnNlcnZhdGlvbhIhChl1bnByaXZpbGVnZWRfdXNlcm5zX2Nsb25lGAEgASgNEhAKCGxvY2tkb3duGAIgASgJEg4KBmtlcm5lbBgDIAEoCRIbChNrZXhlY19sb2FkX2Rpc2FibGVkGAQgASgNEhQKDHB0cmFjZV9zY29wZRgFIAEoDWIGcHJvdG8z");
+  fileDesc("ChVsYWNyZS92MS9yZWNvcmQucHJvdG8SCGxhY3JlLnYxIr8FCglDb250YWluZXISDwoHdmVyc2lvbhgBIAEoDRIKCgJpZBgCIAEoCRISCgpzYW5kYm94X2lkGAMgASgJEg4KBmVuZ2luZRgEIAEoCRIMCgRuYW1lGAUgASgJEhgKEGluaXRfc3RhcnRfdGlja3MYBiABKAQSEgoKaW1hZ2VfbmFtZRgHIAEoCRIXCg9tYW5pZmVzdF9kaWdlc3QYCCABKAkSFQoNY29uZmlnX2RpZ2VzdBgJIAEoCRIMCgRhcmd2GAogAygJEgsKA2N3ZBgLIAEoCRILCgN1aWQYDCABKA0SCwoDZ2lkGA0gASgNEi4KC2Vudmlyb25tZW50GA4gAygLMhkubGFjcmUudjEuRW52aXJvbm1lbnROYW1lEh8KBm1vdW50cxgPIAMoCzIPLmxhY3JlLnYxLk1vdW50EhQKDGNhcGFiaWxpdGllcxgQIAEoBBIdChVib3VuZGluZ19jYXBhYmlsaXRpZXMYESABKAQSFAoMc2VjY29tcF9tb2RlGBIgASgNEhYKDnNlY2NvbXBfc2hhMjU2GBMgASgMEh0KFXNlY2NvbXBfZGVuaWVzX3VzZXJucxgUIAEoCBIUCgxub19uZXdfcHJpdnMYFSABKAgSDwoHZGV2aWNlcxgWIAMoCRIXCg9ob3N0X25hbWVzcGFjZXMYFyADKAkSIwoHdWlkX21hcBgYIAMoCzISLmxhY3JlLnYxLklkRXh0ZW50EhIKCnByaXZpbGVnZWQYGSABKAgSFQoNZXhlY19zZXNzaW9ucxgaIAEoDRIWCg5yb290X3JlYWRfb25seRgbIAEoCBIfCgZsYWJlbHMYHCADKAsyDy5sYWNyZS52MS5MYWJlbBIbChNtYXhfdXNlcl9uYW1lc3BhY2VzGB0gASgEEhcKD2hhc19mdXNlX2RldmljZRgeIAEoCCKiAQoPRW52aXJvbm1lbnROYW1lEgwKBG5hbWUYASABKAkSNAoIcmVsYXRpb24YAiABKA4yIi5sYWNyZS52MS5FbnZpcm9ubWVudE5hbWUuUmVsYXRpb24iSwoIUmVsYXRpb24SDwoLVU5TUEVDSUZJRUQQABIJCgVFUVVBTBABEgsKB0RJRkZFUlMQAhIJCgVBRERFRBADEgsKB01JU1NJTkcQBCKQAQoFTW91bnQSDgoGdGFyZ2V0GAEgASgJEgwKBHR5cGUYAiABKAkSDAoEcm9vdBgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgSDgoGbm9leGVjGAUgASgIEhMKC3NvdXJjZV9raW5kGAYgASgJEhUKDXN1cGVyX29wdGlvbnMYByABKAkSDAoEcGVlchgIIAEoCSI7CghJZEV4dGVudBIOCgZpbnNpZGUYASABKA0SDwoHb3V0c2lkZRgCIAEoDRIOCgZsZW5ndGgYAyABKA0iJAoFTGFiZWwSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSK8AQoGUmVjb3JkEg8KB3ZlcnNpb24YASABKA0SGAoQY29udGFpbmVyX3NoYTI1NhgCIAEoDBIUCgxjb250YWluZXJfaWQYAyABKAkSCwoDdWlkGAQgASgNEgsKA2dpZBgFIAEoDRISCgpleGVjdXRhYmxlGAYgASgJEhYKDmlzX2luaXRfZmFtaWx5GAcgASgIEhYKDmpvaW5lZF9ieV9leGVjGAggASgIEhMKC3N0YXJ0X3RpY2tzGAkgASgEIokBCg9Ob2RlT2JzZXJ2YXRpb24SIQoZdW5wcml2aWxlZ2VkX3VzZXJuc19jbG9uZRgBIAEoDRIQCghsb2NrZG93bhgCIAEoCRIOCgZrZXJuZWwYAyABKAkSGwoTa2V4ZWNfbG9hZF9kaXNhYmxlZBgEIAEoDRIUCgxwdHJhY2Vfc2NvcGUYBSABKA1iBnByb3RvMw");
 
 /**
  * One container, sent when first seen and whenever it changes.
@@ -116,21 +116,21 @@ export type Container = Message<"lacre.v1.Container"> & {
   mounts: Mount[];
 
   /**
-   * union of CapEff of all processes of the container
+   * union of CapEff, CapPrm and CapAmb of all processes of the container
    *
    * @generated from field: uint64 capabilities = 16;
    */
   capabilities: bigint;
 
   /**
-   * CapBnd of init
+   * union of CapBnd of all its processes: what a setuid file may bring back
    *
    * @generated from field: uint64 bounding_capabilities = 17;
    */
   boundingCapabilities: bigint;
 
   /**
-   * /proc/PID/status
+   * /proc/PID/status, the lowest of all its processes
    *
    * @generated from field: uint32 seccomp_mode = 18;
    */
@@ -151,6 +151,8 @@ export type Container = Message<"lacre.v1.Container"> & {
   seccompDeniesUserns: boolean;
 
   /**
+   * of all its processes
+   *
    * @generated from field: bool no_new_privs = 21;
    */
   noNewPrivs: boolean;
@@ -201,13 +203,16 @@ export type Container = Message<"lacre.v1.Container"> & {
   labels: Label[];
 
   /**
-   * /proc/sys/user/max_user_namespaces inside, plus one; 0: not known
+   * /proc/sys/user/max_user_namespaces inside, plus one; 0: not known. The kernel shows a reader its own namespace's value,
+   * so only a helper inside can know it.
    *
    * @generated from field: uint64 max_user_namespaces = 29;
    */
   maxUserNamespaces: bigint;
 
   /**
+   * /dev/fuse exists inside, or is among the devices
+   *
    * @generated from field: bool has_fuse_device = 30;
    */
   hasFuseDevice: boolean;
@@ -267,6 +272,13 @@ export const EnvironmentName_Relation = {
    * @generated from enum value: ADDED = 3;
    */
   ADDED: 3,
+
+  /**
+   * the image sets it, the container does not have it
+   *
+   * @generated from enum value: MISSING = 4;
+   */
+  MISSING: 4,
 } as const;
 
 /**
@@ -316,7 +328,8 @@ export type Mount = Message<"lacre.v1.Mount"> & {
   noexec: boolean;
 
   /**
-   * "root", "bind", "volume", "tmpfs", "engine", "kernel"
+   * "root"; "kernel": proc, sysfs and the like; "tmpfs": a tmpfs as a whole; "engine": what the engine itself puts in, such as
+   * /etc/hosts or a device node; "volume": of the engine; "bind"; "engine-socket": the engine can be commanded through it
    *
    * @generated from field: string source_kind = 6;
    */
@@ -448,6 +461,13 @@ export type Record = Message<"lacre.v1.Record"> & {
    * @generated from field: bool joined_by_exec = 8;
    */
   joinedByExec: boolean;
+
+  /**
+   * /proc/PID/stat field 22
+   *
+   * @generated from field: uint64 start_ticks = 9;
+   */
+  startTicks: bigint;
 };
 
 /**
