@@ -57,7 +57,22 @@ export const ERROR_CODES = {
   // ima
   'ima.policy.pool': invalid('the uid pool of an IMA policy lies where users of the host may be'),
   // container
+  'container.malformed': invalid('a record of a container or caller has a field that is not as it must be'),
+  'container.oversized': invalid('a record of a container or caller is over its bound'),
+  'container.not-canonical': invalid('a record is not encoded in the one canonical way'),
+  'container.proc.malformed': invalid("text of the kernel's /proc, or of an engine, is malformed"),
   // appraisal
+  'appraisal.verdict.forged': fault('a verdict was made by something else than an appraisal'),
+  'appraisal.files.malformed': invalid('a table of reference files is malformed, or a path or digest in it is'),
+  'appraisal.image.malformed': invalid('a manifest, configuration or layer of an image is not as the OCI image specification says'),
+  'appraisal.image.digest': refused('a manifest, configuration or layer does not have the digest that names it'),
+  'appraisal.image.path': refused('a name in a layer leaves the root, or cannot be a path'),
+  'appraisal.image.oversized': exhausted('an image has more files, bytes or links than are accepted'),
+  'appraisal.image.compression': invalid('a layer is compressed in a way that is not supported, or its compressed data is damaged'),
+  'appraisal.entrypoint.unresolved': invalid('the entrypoint of an image is no regular file of it'),
+  'appraisal.initrd.malformed': invalid('an initrd is no sequence of cpio archives in the newc format'),
+  'appraisal.initrd.oversized': exhausted('an initrd has more files or bytes than are accepted'),
+  'appraisal.selector.malformed': invalid('a selector is no type and value, or a lacre selector with an unknown value'),
   // identity
   'identity.der.malformed': invalid('a certificate or request is not DER'),
   'identity.trust-domain.malformed': invalid('a trust domain name breaks SPIFFE-ID 2.1'),
@@ -108,6 +123,12 @@ export const ERROR_CODES = {
   'server.subject.missing': missing('nothing has this name, id or SPIFFE ID'),
   'server.subject.ambiguous': invalid('more than one node or container begins so'),
   // agent
+  'agent.tpm.address': invalid('the address names no TPM'),
+  'agent.tpm.unavailable': unavailable('the TPM cannot be opened or does not speak as a TPM'),
+  'agent.tpm.timeout': { grpc: 'DEADLINE_EXCEEDED', exit: 5, meaning: 'the TPM did not answer in time' },
+  'agent.tpm.busy': unavailable('the TPM kept asking to try later'),
+  'agent.tpm.reset': unavailable('the TPM was reset or lost its keys: they are to be loaded anew, and evidence starts over'),
+  'agent.tpm.no-ek': unavailable('the TPM makes none of the endorsement keys that Lacre knows'),
   'agent.config.invalid': invalid('the configuration of the agent is malformed'),
   'agent.environment': refused('the executable was started with variables that change what it runs, and could not drop them'),
   'agent.state.invalid': fault("the agent's data folder can't be used"),
