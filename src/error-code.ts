@@ -90,6 +90,9 @@ export const ERROR_CODES = {
   'issuance.refused': refused('the authority does not issue such a certificate'),
   'issuance.authority.invalid': fault('an authority and its key do not belong together, or it is no authority'),
   // server
+  'server.entry.invalid': invalid('a registration entry, or a filter for entries, is not well-formed'),
+  'server.entry.unsupported': { grpc: 'UNIMPLEMENTED', exit: 3, meaning: 'a registration entry asks for what Lacre does not do' },
+  'server.entry.missing': missing('no registration entry has this id'),
   'server.config.invalid': invalid('the configuration has faults; the sentence names them all'),
   'server.authority.failed': fault('the key or certificate of the authority cannot be read or written'),
   'server.socket.busy': unavailable('another server answers on the socket or port'),
