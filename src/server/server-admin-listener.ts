@@ -1,0 +1,58 @@
+import { createServer, type ServerHttp2Session } from 'node:http2';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { listenOnSocket } from './server-socket.ts';
+
+/** Files of an approved image travel in messages of 4096 each. */
+const READ_MAX_BYTES = 4 * 1024 * 1024;
+const CLOSE_MS = 1000;
+
+/** The admin API, listening. */
+export interface AdminListener {
+  readonly socket: string;
+  /** Lets calls in flight end, for a second at most. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the admin API: gRPC on HTTP/2 in clear text on a unix socket (0600). Who may open the socket is an
+ * administrator; there is no other check.
+ * Codes: server.socket.busy, server.socket.failed.
+ */
+export async function startAdminListener(
+  socket: string,
+  routes: readonly ((router: ConnectRouter) => void)[],
+): Promise<AdminListener> {
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer(
+    { settings: { maxConcurrentStreams: 100, maxHeaderListSize: 16 * 1024 } },
+    connectNodeAdapter({
+      routes: (router) => {
+        for (const route of routes) route(router);
+      },
+      connect: false,
+      grpcWeb: false,
+      readMaxBytes: READ_MAX_BYTES,
+    }),
+  );
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('close', () => sessions.delete(session));
+    session.on('error', () => session.destroy());
+  });
+  await listenOnSocket(server, socket);
+  return { socket, close: () => closed(server, sessions) };
+}
+
+function closed(server: ReturnType<typeof createServer>, sessions: Set<ServerHttp2Session>): Promise<void> {
+  return new Promise((resolve) => {
+    const last = setTimeout(() => {
+      for (const session of sessions) session.destroy();
+    }, CLOSE_MS);
+    server.close(() => {
+      clearTimeout(last);
+      resolve();
+    });
+    for (const session of sessions) session.close();
+  });
+}
