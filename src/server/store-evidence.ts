@@ -193,6 +193,19 @@ export class EvidenceStore {
     });
   }
 
+  /** Withdraws these serials alone, where they are valid yet. */
+  withdrawSerials(serialsHex: readonly string[], now: Date): void {
+    this.#db.transaction(() => {
+      const sql = 'UPDATE serials SET withdrawn_at = ? WHERE serial = ? AND withdrawn_at IS NULL AND expires_at > ?';
+      for (const serialHex of serialsHex) this.#db.run(sql, now.getTime(), serialHex, now.getTime());
+    });
+  }
+
+  /** Keeps the serial of an agent's own SVID, which belongs to no session. */
+  putAgentSerial(serial: Omit<SerialRow, 'withdrawnAt' | 'containerId'>): void {
+    this.#writeSerial({ ...serial, containerId: '' });
+  }
+
   /** As `withdraw`, for every container of a node and, where `agent` is true, for the agent's own SVIDs. */
   withdrawNode(ekSha256Hex: string, now: Date, agent: boolean): SerialRow[] {
     return this.#db.transaction(() => {
