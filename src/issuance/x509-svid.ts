@@ -20,6 +20,8 @@ import { SigningAuthority } from './signing-authority.ts';
 const BACKDATE_MS = 10_000;
 const SERIAL_BYTES = 16;
 const MAX_DNS_NAMES = 64;
+/** Subject of the verdict over a node's host. */
+const HOST = 'host';
 
 /** An issued X.509-SVID. */
 export interface X509Svid {
@@ -64,7 +66,7 @@ export async function issueX509Svid(
   if (dnsNames.length > MAX_DNS_NAMES) throw refused(`an SVID has at most ${MAX_DNS_NAMES} DNS names`);
   const wrong = dnsNames.find((name) => !isDnsName(name));
   if (wrong !== undefined) throw refused('a DNS name of the entry is not well-formed');
-  return issue({ ...input, dnsNames });
+  return issue({ ...input, dnsNames }, false);
 }
 
 /**
@@ -79,7 +81,7 @@ export async function issueAgentSvid(
   if (!VerifiedCsr.is(input.csr)) throw refused('the certificate request was not verified');
   if (!/^[0-9a-f]{64}$/.test(input.ekSha256Hex)) throw refused('the EK has no SHA-256');
   const spiffeId = agentSpiffeId(input.authority.trustDomain, input.ekSha256Hex);
-  return issue({ ...input, spiffeId, publicKey: input.csr.publicKey, dnsNames: [] });
+  return issue({ ...input, spiffeId, publicKey: input.csr.publicKey, dnsNames: [] }, true);
 }
 
 /**
@@ -92,9 +94,9 @@ export function issueServerSvid(input: Omit<Issuing, 'verdict'> & { readonly pub
   return sign({ ...input, spiffeId: serverSpiffeId(input.authority.trustDomain), dnsNames: [] }, input.now);
 }
 
-function issue(input: Leaf & { readonly verdict: Verdict; readonly evidenceTime?: Date }): X509Svid {
+function issue(input: Leaf & { readonly verdict: Verdict; readonly evidenceTime?: Date }, overHost: boolean): X509Svid {
   const { verdict, evidenceTime } = input;
-  requireTrusted(verdict);
+  requireTrusted(verdict, overHost);
   const oldest = Math.min(verdict.evidenceTime.getTime(), evidenceTime?.getTime() ?? Number.POSITIVE_INFINITY);
   return sign(input, new Date(oldest));
 }
@@ -131,9 +133,9 @@ function sign(input: Leaf, evidenceTime: Date): X509Svid {
   return { spiffeId, certificate, serialHex: toHex(serial).replace(/^(?:00)+/, ''), notBefore, notAfter };
 }
 
-/** The one gate: no verdict, no certificate. Also stops what only looks like a Verdict. */
-function requireTrusted(verdict: unknown): asserts verdict is Verdict {
-  if (verdict instanceof Verdict && verdict.trusted) return;
+/** The one gate: no verdict, no certificate. Also stops what only looks like a Verdict, and one over something else. */
+function requireTrusted(verdict: unknown, overHost: boolean): asserts verdict is Verdict {
+  if (Verdict.isVerdict(verdict) && verdict.trusted && (verdict.subject === HOST) === overHost) return;
   throw new LacreError('issuance.untrusted', 'there is no trusted verdict for this identity: nothing is issued');
 }
 
