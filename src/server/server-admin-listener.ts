@@ -33,6 +33,7 @@ export async function startAdminListener(
       connect: false,
       grpcWeb: false,
       readMaxBytes: READ_MAX_BYTES,
+      fallback: answerUnknown,
     }),
   );
   server.on('session', (session) => {
@@ -43,6 +44,17 @@ export async function startAdminListener(
   await listenOnSocket(server, socket);
   return { socket, close: () => closed(server, sessions) };
 }
+
+/** A method that is not served: UNIMPLEMENTED, as gRPC clients expect it (a plain 404 reads as a broken server). */
+const answerUnknown: NonNullable<Parameters<typeof connectNodeAdapter>[0]['fallback']> = (request, response) => {
+  const method = encodeURI(request.url ?? '').slice(0, 256);
+  response.writeHead(200, {
+    'content-type': 'application/grpc',
+    'grpc-status': '12',
+    'grpc-message': `lacre does not serve ${method}`,
+  });
+  response.end();
+};
 
 function closed(server: ReturnType<typeof createServer>, sessions: Set<ServerHttp2Session>): Promise<void> {
   return new Promise((resolve) => {
