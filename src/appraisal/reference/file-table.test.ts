@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { sha256, sha256Hex } from '../../bytes/sha256.ts';
+import { FileTable, type ReferenceFile } from './file-table.ts';
+
+const text = (value: string) => new TextEncoder().encode(value);
+const row = (path: string, content = path, mode = 0o644): ReferenceFile => ({
+  path,
+  sha256: sha256(text(content)),
+  mode,
+});
+const part = fc
+  .string({ minLength: 1, maxLength: 6 })
+  .filter((name) => !/[/\0]|^\.{1,2}$/.test(name) && name.isWellFormed());
+const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join('/')}`);
+
+test('any set of files is found again, before and after encoding', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(path, fc.nat(3)), { maxLength: 40 }),
+      fc.array(path, { maxLength: 10 }),
+      (files, strangers) => {
+        const table = FileTable.of(files.map(([name, version]) => row(name, String(version), version)));
+        const again = FileTable.decode(table.encode().slice());
+        const expected = Map.groupBy(files, ([name]) => name);
+        for (const name of [...expected.keys(), ...strangers]) {
+          const digests = expected.get(name)?.map(([, version]) => sha256Hex(text(String(version))));
+          assert.deepEqual(again.get(name), digests && new Set(digests.sort()));
+          const below = files.some(([other]) => other === name || other.startsWith(`${name}/`));
+          assert.equal(again.hasAtOrBelow(name), below);
+        }
+        assert.deepEqual([...again], [...table]);
+      },
+    ),
+  );
+});
+
+test('a path may have several digests; one row is kept once', () => {
+  const table = FileTable.of([row('/a', '1'), row('/a', '2'), row('/a', '1'), row('/ab'), row('/a/b', '', 0o4755)]);
+  assert.equal(table.size, 4);
+  assert.equal(table.has('/a', sha256Hex(text('2'))), true);
+  assert.equal(table.has('/a', sha256Hex(text('3'))), false);
+  assert.equal(table.hasAtOrBelow('/'), true);
+  assert.equal(FileTable.EMPTY.hasAtOrBelow('/'), false);
+  assert.deepEqual([...table].find((file) => file.path === '/a/b')?.mode, 0o4755);
+});
+
+test('paths that no file can have, and short digests, are refused', () => {
+  for (const name of ['', 'a', '/', '/a/', '/a//b', '/./a', '/a/..', '/a\0b', `/${'a'.repeat(20_000)}`]) {
+    assert.throws(() => FileTable.of([row(name)]), { code: 'appraisal.files.malformed' }, name);
+  }
+  assert.throws(() => FileTable.of([{ ...row('/a'), sha256: new Uint8Array(31) }]), {
+    code: 'appraisal.files.malformed',
+  });
+  for (const name of ['/...', '/a/.b', '/.wh', '/a\\x2f', '/ü']) assert.equal(FileTable.of([row(name)]).size, 1, name);
+});
+
+test('damaged tables are refused, never read wrongly', () => {
+  const good = FileTable.of([row('/a'), row('/b'), row('/c/d')]).encode();
+  fc.assert(
+    fc.property(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+      const bad = good.slice();
+      bad[at] = (bad[at] ?? 0) ^ change;
+      const digestsAt = 12 + 4 * 3;
+      if (at >= digestsAt && at < digestsAt + 34 * 3) return; // digests and modes: any value is one
+      try {
+        const table = FileTable.decode(bad);
+        assert.deepEqual([...table].length, 3); // another letter of a path
+      } catch (error) {
+        assert.match(String((error as { code?: string }).code), /^(appraisal\.files\.malformed|bytes\.oversized)$/);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+  for (let length = 0; length < good.length; length++)
+    assert.throws(() => FileTable.decode(good.slice(0, length)), { code: 'appraisal.files.malformed' });
+  const huge = good.slice();
+  huge.set([0xff, 0xff, 0xff, 0xff], 4);
+  assert.throws(() => FileTable.decode(huge), { code: 'bytes.oversized' });
+});
+
+test('100,000 files: encoded, decoded and looked up in moments', () => {
+  const digest = sha256(text('x'));
+  const files = Array.from({ length: 100_000 }, (_, i) => ({
+    path: `/usr/lib/python3/dist-packages/module${i % 977}/file${i}.py`,
+    sha256: digest,
+    mode: 0o644,
+  }));
+  const start = performance.now();
+  const block = FileTable.of(files).encode();
+  const table = FileTable.decode(block);
+  for (const file of files) assert.ok(table.get(file.path));
+  const elapsedMs = performance.now() - start;
+  assert.equal(table.size, files.length);
+  assert.ok(block.length < 10_000_000, `${block.length} bytes`);
+  assert.ok(elapsedMs < 20_000, `${elapsedMs} ms`);
+});

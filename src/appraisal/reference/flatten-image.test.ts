@@ -1,0 +1,349 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { type Header, pack } from 'tar-stream';
+import { sha256Hex } from '../../bytes/sha256.ts';
+import { FileTable } from './file-table.ts';
+import { flattenImage, type OciSource } from './flatten-image.ts';
+import { FLATTEN_LIMITS } from './flatten-limits.ts';
+import { type ImageReference, imageReferenceMessage, imageReferenceOf } from './image-reference.ts';
+
+type Name = [header: Partial<Header> & { name: string; pax?: Record<string, string> }, content?: string];
+type Compression = (tar: Uint8Array) => Uint8Array;
+
+const gzip: Compression = (tar) => gzipSync(tar);
+const none: Compression = (tar) => tar;
+
+async function tarOf(names: Name[]): Promise<Uint8Array> {
+  const archive = pack();
+  for (const [header, content] of names) archive.entry({ mode: 0o755, ...header }, content ?? '');
+  archive.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of archive as AsyncIterable<Uint8Array>) chunks.push(chunk);
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+interface Facts {
+  readonly process?: Record<string, unknown>;
+  readonly compress?: Compression;
+  readonly mangle?: (layers: Uint8Array[]) => Uint8Array[];
+}
+
+/** An image in memory, in pieces of 1000 bytes. */
+async function imageOf(layers: Name[][], { process = {}, compress = gzip, mangle }: Facts = {}): Promise<OciSource> {
+  const tars = await Promise.all(layers.map(tarOf));
+  return imageOfTars(tars, process, compress, mangle);
+}
+
+function imageOfTars(
+  tars: Uint8Array[],
+  process: object = {},
+  compress: Compression = gzip,
+  mangle: Facts['mangle'] = (l) => l,
+): OciSource {
+  const blobs = tars.map(compress);
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const config = json({
+    config: process,
+    rootfs: { type: 'layers', diff_ids: tars.map((tar) => `sha256:${sha256Hex(tar)}`) },
+  });
+  const described = blobs.map((blob) => ({ digest: `sha256:${sha256Hex(blob)}`, size: blob.length }));
+  const manifest = json({
+    schemaVersion: 2,
+    config: { digest: `sha256:${sha256Hex(config)}`, size: config.length },
+    layers: described,
+  });
+  const byDigest = new Map(mangle(blobs).map((blob, i) => [described[i]?.digest, blob]));
+  return {
+    manifest,
+    config,
+    names: ['test:1'],
+    async *openLayer(digest) {
+      const blob = byDigest.get(digest) ?? new Uint8Array();
+      for (let at = 0; at < blob.length; at += 1000) yield blob.subarray(at, at + 1000);
+    },
+  };
+}
+
+async function filesOf(...layers: Name[][]): Promise<Record<string, string>> {
+  return contents(await flattenImage(await imageOf(layers)), layers);
+}
+
+/** path → content, by looking the digests up among what was put in. */
+function contents(image: ImageReference, layers: Name[][]): Record<string, string> {
+  const known = new Map(
+    layers.flat().map(([, content = '']) => [sha256Hex(new TextEncoder().encode(content)), content]),
+  );
+  return Object.fromEntries(
+    [...image.files].map((file) => [file.path, known.get(Buffer.from(file.sha256).toString('hex')) ?? '?']),
+  );
+}
+
+const dir = (name: string): Name => [{ name, type: 'directory' }];
+const file = (name: string, content: string): Name => [{ name }, content];
+const symlink = (name: string, linkname: string): Name => [{ name, type: 'symlink', linkname }];
+const hardLink = (name: string, linkname: string): Name => [{ name, type: 'link', linkname }];
+
+test('later layers replace, whiteouts and opaque folders hide lower layers only', async () => {
+  const lower = [
+    dir('etc/'),
+    file('etc/a', 'a1'),
+    file('etc/b', 'b1'),
+    dir('opt/'),
+    file('opt/x/y', 'y1'),
+    file('var/log', 'l1'),
+  ];
+  const upper = [
+    file('etc/a', 'a2'),
+    file('etc/.wh.b', ''),
+    file('opt/z', 'z2'),
+    file('opt/.wh..wh..opq', ''),
+    file('.wh.var', ''),
+    file('var/new', 'n2'),
+  ];
+  assert.deepEqual(await filesOf(lower, upper), { '/etc/a': 'a2', '/opt/z': 'z2', '/var/new': 'n2' });
+});
+
+test('a whiteout of a file in its own layer hides nothing of that layer, before or after', async () => {
+  assert.deepEqual(await filesOf([file('a', '1')], [file('.wh.a', ''), file('a', '2')]), { '/a': '2' });
+  assert.deepEqual(await filesOf([file('a', '1')], [file('a', '2'), file('.wh.a', '')]), { '/a': '2' });
+  assert.deepEqual(await filesOf([file('.wh.gone', ''), file('.wh..wh.plnk', '')], []), {});
+});
+
+test('the last of two equal names wins; folders, files and symlinks replace each other', async () => {
+  assert.deepEqual(await filesOf([file('a', '1'), file('./a', '2'), file('/a', '3')]), { '/a': '3' });
+  assert.deepEqual(await filesOf([file('d/x', '1'), file('d', '2')]), { '/d': '2' });
+  assert.deepEqual(await filesOf([symlink('d', '/etc'), file('etc/x', '1')], [dir('d'), file('d/y', '2')]), {
+    '/etc/x': '1',
+    '/d/y': '2',
+  });
+});
+
+test('symlinked folders are followed inside the root; over a lower symlink a file has both paths', async () => {
+  const one = [dir('usr/bin'), symlink('bin', 'usr/bin'), file('bin/sh', 's')];
+  assert.deepEqual(await filesOf(one), { '/usr/bin/sh': 's' });
+  assert.deepEqual(await filesOf(one, [file('bin/new', 'n')]), {
+    '/usr/bin/sh': 's',
+    '/usr/bin/new': 'n',
+    '/bin/new': 'n',
+  });
+});
+
+test('a symlink never leads out of the root', async () => {
+  for (const target of ['../../../../etc', '/etc', '/../../etc', 'x/../../etc']) {
+    assert.deepEqual(
+      await filesOf([dir('etc'), dir('x'), symlink('out', target), file('out/shadow', 's')]),
+      { '/etc/shadow': 's' },
+      target,
+    );
+  }
+});
+
+test('hard links show the file at both paths, and only files of the archive', async () => {
+  assert.deepEqual(await filesOf([file('a', '1'), hardLink('b', 'a'), hardLink('c', '/./a')]), {
+    '/a': '1',
+    '/b': '1',
+    '/c': '1',
+  });
+  await assert.rejects(filesOf([hardLink('b', '../../etc/shadow')]), { code: 'appraisal.image.path' });
+  await assert.rejects(filesOf([hardLink('b', '/etc/shadow')]), { code: 'appraisal.image.malformed' });
+  await assert.rejects(filesOf([dir('d'), hardLink('b', 'd')]), { code: 'appraisal.image.malformed' });
+});
+
+test('hostile names are refused', async () => {
+  for (const name of ['../etc/passwd', 'a/../../b', 'a/..', 'x/../y']) {
+    await assert.rejects(filesOf([file(name, 'x')]), { code: 'appraisal.image.path' }, name);
+  }
+  const pax = (key: string, value: string): Name => [{ name: 'a', pax: { [key]: value } }, 'x'];
+  await assert.rejects(filesOf([pax('path', `/${'a/'.repeat(3000)}b`)]), { code: 'appraisal.image.path' });
+  await assert.rejects(filesOf([pax('GNU.sparse.major', '1')]), { code: 'appraisal.image.malformed' });
+  for (const name of ['.wh.', '.wh..', '.wh...', '.wh.a/b']) {
+    await assert.rejects(filesOf([file(name, '')]), { code: 'appraisal.image.malformed' }, name);
+  }
+  await assert.rejects(filesOf([symlink('a', 'b'), symlink('b', 'a'), file('a/x', '')]), {
+    code: 'appraisal.image.path',
+  });
+  await assert.rejects(filesOf([file('f', '1'), file('f/x', '2')]), { code: 'appraisal.image.malformed' });
+});
+
+test('names that are not UTF-8 do not become one another', async () => {
+  const tar = Buffer.from(await tarOf([file('aXb', '1'), file('aYb', '2')]));
+  const rename = (at: number, byte: number) => {
+    tar[at + 1] = byte;
+    tar.write('        ', at + 148, 'latin1');
+    const sum = tar.subarray(at, at + 512).reduce((a, b) => a + b, 0);
+    tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+  };
+  rename(0, 0xfe);
+  rename(1024, 0xff);
+  const image = await flattenImage(imageOfTars([new Uint8Array(tar)]));
+  assert.deepEqual(
+    [...image.files].map(({ path }) => path),
+    ['/a\\xfeb', '/a\\xffb'],
+  );
+});
+
+test('bounds: names, depth, bytes, ratio, layers, documents', async () => {
+  const limited = async (limits: Partial<typeof FLATTEN_LIMITS>, layers: Name[][]) =>
+    flattenImage(await imageOf(layers), { ...FLATTEN_LIMITS, ...limits });
+  const zeros = [file('zeros', '\0'.repeat(2_000_000))];
+  const over = { code: 'appraisal.image.oversized' };
+  await assert.rejects(limited({ entries: 2 }, [[file('a', ''), file('b', '')], [file('c', '')]]), over);
+  await assert.rejects(limited({ depth: 3 }, [[file('a/b/c/d', '')]]), over);
+  await assert.rejects(limited({ totalBytes: 1_000_000 }, [zeros]), over);
+  await assert.rejects(limited({ freeBytes: 100_000 }, [zeros]), over);
+  await assert.rejects(limited({ layers: 1 }, [[], []]), over);
+  await assert.rejects(limited({ documentBytes: 10 }, [[]]), over);
+  const chain = [symlink('s', 'x/'.repeat(45)), file('s/a', ''), symlink('t', `s/${'y/'.repeat(44)}`), file('t/b', '')];
+  await assert.rejects(limited({ pathBytes: 150 }, [chain]), over);
+  assert.equal((await limited({}, [zeros])).files.size, 1);
+});
+
+test('gzip, zstd and plain layers give the same; several gzip members too', async () => {
+  const layers = [[file('a', 'x'.repeat(5000))]];
+  const members: Compression = (tar) =>
+    new Uint8Array(Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]));
+  const images = await Promise.all(
+    [gzip, none, members, (tar: Uint8Array) => new Uint8Array(zstdCompressSync(tar))].map(async (compress) =>
+      flattenImage(await imageOf(layers, { compress })),
+    ),
+  );
+  for (const image of images) assert.deepEqual(image.files.encode(), images[0]?.files.encode());
+});
+
+test('digests: a changed layer, archive, configuration or manifest is refused', async () => {
+  const layers = [[file('a', 'x')]];
+  const wrong = { code: 'appraisal.image.digest' };
+  const other = new Uint8Array(gzipSync(await tarOf([file('a', 'y')])));
+  await assert.rejects(flattenImage(await imageOf(layers, { mangle: () => [other] })), wrong);
+  await assert.rejects(
+    flattenImage(await imageOf(layers, { mangle: ([blob]) => [Buffer.concat([blob ?? other, gzipSync('')])] })),
+    wrong,
+  );
+  const source = await imageOf(layers);
+  await assert.rejects(flattenImage({ ...source, config: Buffer.concat([source.config, Buffer.from(' ')]) }), wrong);
+  const manifest = JSON.parse(Buffer.from(source.manifest).toString());
+  const config = JSON.parse(Buffer.from(source.config).toString());
+  config.rootfs.diff_ids[0] = `sha256:${'0'.repeat(64)}`;
+  const swapped = new TextEncoder().encode(JSON.stringify(config));
+  manifest.config.digest = `sha256:${sha256Hex(swapped)}`;
+  await assert.rejects(
+    flattenImage({ ...source, config: swapped, manifest: new TextEncoder().encode(JSON.stringify(manifest)) }),
+    wrong,
+  );
+});
+
+test('damaged layers: cut, garbage, empty, unknown compression, a source that fails', async () => {
+  const layers = [[file('a', Array.from({ length: 3000 }, (_, i) => String(i * 7919)).join())]];
+  const cut = (keep: number): Facts => ({ mangle: ([blob]) => [(blob ?? new Uint8Array()).subarray(0, keep)] });
+  await assert.rejects(flattenImage(await imageOf(layers, cut(3000))), { code: 'appraisal.image.compression' });
+  await assert.rejects(flattenImage(await imageOf(layers, cut(2))), { code: 'appraisal.image.compression' });
+  await assert.rejects(flattenImage(await imageOf(layers, cut(0))), { code: 'appraisal.image.digest' });
+  const tar = await tarOf(layers[0] ?? []);
+  for (const length of [100, 900, 3000, tar.length - 1]) {
+    await assert.rejects(
+      flattenImage(imageOfTars([tar.subarray(0, length)], {}, none)),
+      { code: 'appraisal.image.malformed' },
+      `cut at ${length}`,
+    );
+  }
+  await assert.rejects(flattenImage(imageOfTars([Buffer.from('BZh9'.repeat(500))], {}, none)), {
+    code: 'appraisal.image.malformed',
+  });
+  const source = await imageOf(layers);
+  const failing: OciSource = {
+    ...source,
+    async *openLayer(digest) {
+      for await (const chunk of source.openLayer(digest)) {
+        yield chunk;
+        throw new RangeError('disk');
+      }
+    },
+  };
+  await assert.rejects(flattenImage(failing), (error: Error) => error.cause instanceof RangeError);
+});
+
+test('documents that are no manifest or configuration are refused with what is wrong', async () => {
+  const source = await imageOf([[]]);
+  for (const manifest of [
+    '',
+    '{',
+    '[]',
+    '{"schemaVersion":1}',
+    '{"schemaVersion":2,"config":{"digest":"md5:1","size":1},"layers":[]}',
+  ]) {
+    await assert.rejects(
+      flattenImage({ ...source, manifest: new TextEncoder().encode(manifest) }),
+      { code: 'appraisal.image.malformed' },
+      manifest,
+    );
+  }
+});
+
+test('the entrypoint is the regular file that the kernel will log', async () => {
+  const root = [
+    dir('usr/bin'),
+    symlink('bin', 'usr/bin'),
+    symlink('usr/bin/python3', 'python3.11'),
+    file('usr/bin/python3.11', 'py'),
+    [{ name: 'usr/bin/data', mode: 0o644 }, 'd'] as Name,
+    file('app/run.sh', '#!/bin/sh\n'),
+    symlink('app/loop', 'loop'),
+    symlink('start', '../../app/run.sh'),
+  ];
+  const resolve = async (process: Record<string, unknown>) =>
+    (await flattenImage(await imageOf([root], { process }))).entrypointPath;
+  assert.equal(await resolve({ Entrypoint: ['/bin/python3'] }), '/usr/bin/python3.11');
+  assert.equal(await resolve({ Entrypoint: ['python3'], Env: ['PATH=/nowhere:/bin'] }), '/usr/bin/python3.11');
+  assert.equal(await resolve({ Cmd: ['python3', 'x'] }), '/usr/bin/python3.11');
+  assert.equal(await resolve({ Cmd: ['./run.sh'], WorkingDir: '/app' }), '/app/run.sh');
+  assert.equal(await resolve({ Entrypoint: ['/start'] }), '/app/run.sh');
+  assert.equal(await resolve({}), '');
+  for (const program of ['/bin/data', '/absent', 'python3 ', '/app', '/app/loop', '/..', 'run.sh']) {
+    await assert.rejects(resolve({ Entrypoint: [program] }), { code: 'appraisal.entrypoint.unresolved' }, program);
+  }
+});
+
+test('users become numbers by the image itself', async () => {
+  const root = [
+    file('etc/passwd', 'root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/\n'),
+    file('etc/group', 'root:x:0:\nstaff:x:50:app\n'),
+  ];
+  const resolve = async (User: string) => (await flattenImage(await imageOf([root], { process: { User } }))).user;
+  const cases = {
+    '': '0:0',
+    app: '1000:1001',
+    '1000': '1000:1001',
+    '7': '7:0',
+    'app:staff': '1000:50',
+    '1:2': '1:2',
+    nobody: 'nobody',
+    'app:none': 'app:none',
+  };
+  for (const [user, expected] of Object.entries(cases)) assert.equal(await resolve(user), expected, user);
+});
+
+test('what an image says of its process survives the wire', async () => {
+  const process = {
+    Entrypoint: ['/a'],
+    Cmd: ['b c'],
+    Env: ['PATH=/x', 'EMPTY=', 'E=1=2'],
+    WorkingDir: '/w',
+    User: '5:6',
+    Labels: { tier: 'a=b' },
+  };
+  const image = await flattenImage(await imageOf([[file('a', '1')]], { process }));
+  assert.deepEqual(image.environment.get('E'), '1=2');
+  const again = imageReferenceOf(imageReferenceMessage(image), FileTable.decode(image.files.encode()));
+  assert.deepEqual({ ...again, files: again.files.encode() }, { ...image, files: image.files.encode() });
+  const message = imageReferenceMessage(image);
+  assert.throws(() => imageReferenceOf({ ...message, fileCount: 2n }, image.files), {
+    code: 'appraisal.image.malformed',
+  });
+  assert.throws(() => imageReferenceOf({ ...message, manifestDigest: 'sha256:1' }, image.files), {
+    code: 'appraisal.image.malformed',
+  });
+  assert.throws(() => imageReferenceOf({ ...message, entrypointPath: '/b' }, image.files), {
+    code: 'appraisal.image.malformed',
+  });
+});
