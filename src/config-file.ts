@@ -72,10 +72,20 @@ function faultText(name: string, fault: ConfigFault): string {
 function check(source: ConfigSource<z.ZodType>): { faults: ConfigFault[]; value?: unknown } {
   if (source.text.length > MAX_BYTES) return { faults: [fileFault('the file is longer than 1 MiB')] };
   const lines = new LineCounter();
-  const document = parseDocument(source.text, { lineCounter: lines, prettyErrors: false, strict: true, uniqueKeys: true });
+  const document = parseDocument(source.text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    strict: true,
+    uniqueKeys: true,
+  });
   const place = (offset: number) => ({ line: lines.linePos(offset).line, column: lines.linePos(offset).col });
   if (document.errors.length > 0) {
-    const faults = document.errors.map(({ message, pos }) => ({ key: '', source: undefined, message, place: place(pos[0]) }));
+    const faults = document.errors.map(({ message, pos }) => ({
+      key: '',
+      source: undefined,
+      message,
+      place: place(pos[0]),
+    }));
     return { faults };
   }
   if (document.contents !== null && !isMap(document.contents)) {

@@ -48,7 +48,10 @@ export const AgentConfigSchema = z
       .meta({ description: 'Name of the trust domain, as in spiffe://NAME/…' }),
     server: z
       .string('host:port is needed')
-      .regex(/^(\[[0-9a-fA-F:.%]+\]|[^\s:[\]/@]+):\d{1,5}$/, 'host:port is needed, such as lacre.example:8443 or [::1]:8443')
+      .regex(
+        /^(\[[0-9a-fA-F:.%]+\]|[^\s:[\]/@]+):\d{1,5}$/,
+        'host:port is needed, such as lacre.example:8443 or [::1]:8443',
+      )
       .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535')
       .meta({ description: 'host:port of the server. An IPv6 address stands in brackets.' }),
     bundle: path("PEM file with the trust domain's certificates: the server is believed by these alone."),
@@ -58,10 +61,7 @@ export const AgentConfigSchema = z
     ),
     tpm: z
       .string('an address of a TPM is needed')
-      .regex(
-        /^(device:\/.+|unix:\/.+|tcp:.+:\d{1,5})$/,
-        'must be device:/dev/tpmrm0, unix:/path or tcp:host:port',
-      )
+      .regex(/^(device:\/.+|unix:\/.+|tcp:.+:\d{1,5})$/, 'must be device:/dev/tpmrm0, unix:/path or tcp:host:port')
       .default('device:/dev/tpmrm0')
       .meta({ description: 'The TPM: device:/dev/tpmrm0, unix:/path or tcp:host:port.' }),
     measurement_list: path("The kernel's measurement list, binary.").default(MEASUREMENTS),

@@ -81,15 +81,24 @@ export function pemCertificates(path: string, pem: Uint8Array): Uint8Array[] {
   const text = Buffer.from(pem).toString('latin1');
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]{1,100000}-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0 || blocks.length > 256) {
-    throw new LacreError('agent.config.invalid', `${path} must hold 1 to 256 PEM certificates; it holds ${blocks.length}`, {
-      path,
-    });
+    throw new LacreError(
+      'agent.config.invalid',
+      `${path} must hold 1 to 256 PEM certificates; it holds ${blocks.length}`,
+      {
+        path,
+      },
+    );
   }
   return blocks.map((block, index) => {
     try {
       return new Uint8Array(new X509Certificate(block).raw);
     } catch (cause) {
-      throw new LacreError('agent.config.invalid', `certificate ${index + 1} in ${path} is malformed`, { path }, { cause });
+      throw new LacreError(
+        'agent.config.invalid',
+        `certificate ${index + 1} in ${path} is malformed`,
+        { path },
+        { cause },
+      );
     }
   });
 }

@@ -19,7 +19,9 @@ export function faultOfCall(error: unknown): LacreError {
   const sentence = (refusal?.sentence || failure.rawMessage || 'no reason was given').slice(0, MAX_SENTENCE);
   const details = { serverCode, status: Code[failure.code] ?? 'Unknown' };
   if (serverCode === '' && PASSING.includes(failure.code)) {
-    return new LacreError('agent.session.lost', `the connection to the server ended: ${sentence}`, details, { cause: error });
+    return new LacreError('agent.session.lost', `the connection to the server ended: ${sentence}`, details, {
+      cause: error,
+    });
   }
   const text = `the server ended the call: ${sentence}${findingsText(refusal?.verdict)}`;
   return new LacreError('agent.server.refused', text, details, { cause: error });

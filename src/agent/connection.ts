@@ -120,7 +120,9 @@ function serverFault(certificate: DetailedPeerCertificate, options: ConnectionOp
   try {
     const svid = verifyX509Svid({ chain: chainOf(certificate), bundle: options.bundle, now: new Date() });
     if (svid.spiffeId.uri === expected) return undefined;
-    return Object.assign(new Error(`its SVID is for ${svid.spiffeId.uri}, not for ${expected}`), { code: 'ERR_LACRE_NAME' });
+    return Object.assign(new Error(`its SVID is for ${svid.spiffeId.uri}, not for ${expected}`), {
+      code: 'ERR_LACRE_NAME',
+    });
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
@@ -141,13 +143,20 @@ function connectFault(place: string, error: NodeJS.ErrnoException): LacreError {
   const code = error.code ?? '';
   const network = /^(E[A-Z]+|EAI_[A-Z]+)$/.test(code) && !code.startsWith('ERR');
   if (network) {
-    return new LacreError('agent.server.unreachable', `${place} does not answer: ${code}`, { server: place }, { cause: error });
+    return new LacreError(
+      'agent.server.unreachable',
+      `${place} does not answer: ${code}`,
+      { server: place },
+      { cause: error },
+    );
   }
   const sentence = `what answers at ${place} is not the server of the trust domain: ${error.message}`;
   return new LacreError('agent.server.untrusted', sentence, { server: place, reason: code }, { cause: error });
 }
 
 function pem(der: Uint8Array): string {
-  const text = Buffer.from(der).toString('base64').replace(/(.{64})(?=.)/g, '$1\n');
+  const text = Buffer.from(der)
+    .toString('base64')
+    .replace(/(.{64})(?=.)/g, '$1\n');
   return `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
 }

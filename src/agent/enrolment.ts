@@ -3,9 +3,16 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { equalBytes } from '../bytes/equal.ts';
 import { LacreError } from '../lacre-error.ts';
-import { type EnrolChallenge, type EnrolRequest, EnrolRequestSchema, type EnrolResponse, type EnrolResult } from '../proto/lacre/v1/node_pb.ts';
+import {
+  type EnrolChallenge,
+  type EnrolRequest,
+  EnrolRequestSchema,
+  type EnrolResponse,
+  type EnrolResult,
+} from '../proto/lacre/v1/node_pb.ts';
 import { objectName, parsePublicArea } from '../tpm/public-area.ts';
 import { enrolmentExtraData } from '../tpm/qualifying-data.ts';
+import { VERSION } from '../version.ts';
 import type { AgentConfig } from './config.ts';
 import { type AgentIdentity, type Connection, connectServer } from './connection.ts';
 import { faultOfCall, findingsText } from './connection-fault.ts';
@@ -14,7 +21,6 @@ import { observeNode, readEventLog } from './evidence-observation.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { CHUNK_BYTES, MeasurementList } from './measurement-list.ts';
 import type { StateDir } from './state-dir.ts';
-import { AGENT_VERSION } from './agent-version.ts';
 
 export interface EnrolmentDeps {
   readonly config: AgentConfig;
@@ -127,7 +133,7 @@ async function* enrolRequests(
       ekPublic: keys.ekPublic,
       akPublic: keys.akPublic,
       csr: key.csr,
-      agentVersion: AGENT_VERSION,
+      agentVersion: VERSION,
     },
   });
   const { credentialBlob, encryptedSecret, nonce } = await challenged;
@@ -164,14 +170,18 @@ function identityOf(result: EnrolResult, key: KeyAndRequest, trustDomain: string
     throw new LacreError('agent.server.refused', `the server does not trust this node${findingsText(result.host)}`);
   }
   const [leaf] = result.certificateChain;
-  if (leaf === undefined) throw new LacreError('agent.protocol', 'the server enrolled the node, and sent no certificate');
+  if (leaf === undefined)
+    throw new LacreError('agent.protocol', 'the server enrolled the node, and sent no certificate');
   const certificate = new X509Certificate(leaf);
   const publicKey = certificate.publicKey.export({ format: 'der', type: 'spki' });
   if (!equalBytes(publicKey, key.publicKey)) {
     throw new LacreError('agent.protocol', "the server sent a certificate for another key than the agent's");
   }
   if (!result.spiffeId.startsWith(`spiffe://${trustDomain}/`)) {
-    throw new LacreError('agent.protocol', `the server named the node ${JSON.stringify(result.spiffeId.slice(0, 300))}`);
+    throw new LacreError(
+      'agent.protocol',
+      `the server named the node ${JSON.stringify(result.spiffeId.slice(0, 300))}`,
+    );
   }
   return {
     spiffeId: result.spiffeId,

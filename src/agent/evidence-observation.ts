@@ -44,7 +44,12 @@ export async function readEventLog(path: string): Promise<Uint8Array> {
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
     if (reason === 'ENOENT') return new Uint8Array();
-    throw new LacreError('agent.eventlog.unreadable', `the event log ${path} can't be read: ${reason}`, { path }, { cause });
+    throw new LacreError(
+      'agent.eventlog.unreadable',
+      `the event log ${path} can't be read: ${reason}`,
+      { path },
+      { cause },
+    );
   }
   throw new LacreError('agent.eventlog.unreadable', `the event log ${path} is longer than 1 MiB`, { path });
 }

@@ -111,7 +111,12 @@ export class MeasurementList {
 
 function unreadable(path: string, cause: unknown): LacreError {
   const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-  return new LacreError('agent.list.unreadable', `the measurement list ${path} can't be read: ${reason}`, { path }, { cause });
+  return new LacreError(
+    'agent.list.unreadable',
+    `the measurement list ${path} can't be read: ${reason}`,
+    { path },
+    { cause },
+  );
 }
 
 function shrunk(path: string, how: string): LacreError {

@@ -74,7 +74,8 @@ export class StateDir {
 
   /** Keeps the bundle that a verified server sent. An empty one is refused. Codes: agent.protocol. */
   async saveBundle(bundle: readonly Uint8Array[]): Promise<void> {
-    if (bundle.length === 0) throw new LacreError('agent.protocol', 'the server sent a trust bundle without certificates');
+    if (bundle.length === 0)
+      throw new LacreError('agent.protocol', 'the server sent a trust bundle without certificates');
     const certificates = bundle.map((der) => Buffer.from(der).toString('base64'));
     await this.#write('bundle.json', JSON.stringify({ pinnedSha256: this.#pinnedSha256(), certificates }));
   }

@@ -1,0 +1,70 @@
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import { Attestation } from './agent-attestation.ts';
+import { BackOff } from './back-off.ts';
+import type { AgentConfig } from './config.ts';
+import { findingsText } from './connection-fault.ts';
+import type { ContainerSource } from './evidence.ts';
+import type { AttestationTpm } from './evidence-tpm.ts';
+import { SessionLink } from './session-link.ts';
+import { StateDir } from './state-dir.ts';
+import { type PinnedCaller, serveWorkloadApi } from './workload-api.ts';
+
+/** What the agent stands on: the node's TPM, its containers, and who calls. */
+export interface AgentParts {
+  readonly tpm: AttestationTpm;
+  readonly containers: ContainerSource;
+  pinCaller(socket: Socket): PinnedCaller;
+  close(): Promise<void>;
+}
+
+export interface RunningAgent {
+  /** Ends streams with UNAVAILABLE and the session, and frees the TPM. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the agent: resolves when the Workload API listens. Attestation goes on by itself from then on; until the
+ * server has judged this node, callers get UNAVAILABLE.
+ * Codes: agent.state.invalid, agent.workload.socket.
+ */
+export async function startAgent(config: AgentConfig, parts: AgentParts, log: Logger): Promise<RunningAgent> {
+  const state = await StateDir.open(config.dataDir, config.bundle);
+  const backOff = new BackOff();
+  const link = new SessionLink({
+    bundle: (bundle) => {
+      state
+        .saveBundle(bundle)
+        .catch((error: unknown) => log.error({ err: error }, 'the trust bundle could not be kept'));
+    },
+    verdict: verdictLog(log, backOff),
+  });
+  const { path, trustDomain } = { path: config.workloadSocket, trustDomain: config.trustDomain };
+  const api = await serveWorkloadApi({ path, trustDomain, link, log, pinCaller: (socket) => parts.pinCaller(socket) });
+  const stop = new AbortController();
+  const { tpm, containers } = parts;
+  const attesting = new Attestation({ config, tpm, state, containers, link, backOff, log }).run(stop.signal);
+  log.info({ socket: path }, 'the Workload API listens');
+  return {
+    stop: async () => {
+      link.stop();
+      stop.abort();
+      await api.close();
+      await attesting;
+      await parts.close();
+    },
+  };
+}
+
+/** Says when the node becomes trusted, and when it is no more. */
+function verdictLog(log: Logger, backOff: BackOff) {
+  let trusted: boolean | undefined;
+  return ({ host, verifiedEntries }: Parameters<ConstructorParameters<typeof SessionLink>[0]['verdict']>[0]): void => {
+    if (host?.trusted === true) backOff.reset();
+    if (host === undefined || host.trusted === trusted) return;
+    trusted = host.trusted;
+    const facts = { verifiedEntries: Number(verifiedEntries) };
+    if (trusted) log.info(facts, 'the server trusts this node');
+    else log.warn(facts, `the server does not trust this node${findingsText(host)}`);
+  };
+}

@@ -1,0 +1,325 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { sha256 } from '../bytes/sha256.ts';
+import { LacreError } from '../lacre-error.ts';
+import type { Answer, AttestRequestSchema, Nonce } from '../proto/lacre/v1/node_pb.ts';
+import { batchRoot, quoteExtraData, type SubjectKind, workloadLeaf } from '../tpm/qualifying-data.ts';
+import { Bell } from './batcher-bell.ts';
+import { NonceSupply } from './batcher-nonces.ts';
+import type { Quote } from './evidence-tpm.ts';
+
+export type AttestMessage = NonNullable<MessageInitShape<typeof AttestRequestSchema>['message']>;
+
+/** What the batcher works with: one session's connection, TPM and list. */
+export interface BatchPort {
+  /** nameAlg ‖ digest of the AK's public area. */
+  readonly akName: Uint8Array;
+  /** TLS exporter of the session's connection, 32 bytes. */
+  readonly exporter: Uint8Array;
+  quote(extraData: Uint8Array): Promise<Quote>;
+  /** Reads and sends containers and list as they are now; returns the bytes of the list sent so far. */
+  advance(): Promise<number>;
+  /** Resolves when the message is on its way. */
+  send(message: AttestMessage): Promise<void>;
+}
+
+export interface BatchLimits {
+  readonly quoteIntervalMs: number;
+  /** Requests in one Evidence. */
+  readonly maxRequests: number;
+  readonly answerTimeoutMs?: number;
+}
+
+/** A request for one workload, as it goes under a quote. */
+export interface BatchAsk {
+  readonly containerId: string;
+  readonly kind: SubjectKind;
+  /** Canonical Record. */
+  readonly record: Uint8Array;
+  /** X509_SVID: SubjectPublicKeyInfo, DER. BUNDLE: 16 random bytes. */
+  readonly subject: Uint8Array;
+}
+
+export type Outcome = Exclude<Answer['outcome'], { case: 'quoteNeeded' } | { case: undefined }>;
+
+export interface Asked {
+  readonly id: bigint;
+  readonly outcome: Promise<Outcome>;
+}
+
+/** Evidence that the server has not judged yet; never more than one. */
+interface InFlight {
+  readonly requests: ReadonlySet<bigint>;
+  readonly confirms: readonly Pending[];
+}
+
+interface Pending {
+  readonly id: bigint;
+  readonly ask: BatchAsk;
+  readonly leaf: Uint8Array;
+  readonly timer: NodeJS.Timeout;
+  /** The asker gave up; kept until the answer comes, so that what was issued is confirmed and released. */
+  abandoned: boolean;
+  resolve(outcome: Outcome): void;
+  reject(error: LacreError): void;
+}
+
+const ANSWER_TIMEOUT_MS = 30_000;
+const LATE = 'the server gave no answer in time';
+/** DESIGN section 8: hold-off at most a twentieth of the chip's own quote time. */
+const HOLD_OFF_PART = 1 / 20;
+/** Quoting, reading the list and sending must fit into what is left of a nonce's life. */
+const NONCE_MARGIN_MS = 250;
+/** Longer than any nonce lives: evidence that was not judged by then was none. */
+const JUDGED_TIMEOUT_MS = 6_000;
+const QUOTE_ATTEMPTS = 3;
+const QUOTE_RETRY_MS = 500;
+
+/**
+ * Group commit of one session (DESIGN section 8). While a quote is in flight requests gather, and the next quote answers
+ * them all. A request first asks for an answer on evidence that is fresh already; what was answered so is confirmed
+ * by the next quote. Without requests one quote is made per interval.
+ */
+export class Batcher {
+  readonly #port: BatchPort;
+  readonly #limits: BatchLimits;
+  readonly #bell = new Bell();
+  readonly #nonces = new NonceSupply(() => performance.now());
+  readonly #pending = new Map<bigint, Pending>();
+  readonly #waiting: Pending[] = [];
+  /** Ids that went out under a quote: their answers need no confirmation. */
+  readonly #underQuote = new Set<bigint>();
+  /** Answered on reused evidence, in the order of the answers. */
+  readonly #toConfirm = new Map<bigint, Pending>();
+  #inFlight: InFlight | undefined;
+  readonly #judged = new Bell();
+  #nextId = 1n;
+  #quoted = false;
+  #quoteMs = 0;
+  #startedMs = Number.NEGATIVE_INFINITY;
+  #endedMs = Number.NEGATIVE_INFINITY;
+  #ended: LacreError | undefined;
+
+  constructor(port: BatchPort, limits: BatchLimits) {
+    this.#port = port;
+    this.#limits = limits;
+  }
+
+  /** How long the last quote took, in milliseconds; 0 before the first. */
+  get quoteMs(): number {
+    return this.#quoteMs;
+  }
+
+  /**
+   * Asks for one workload. `underQuote`: fresh evidence is of no use (the server said so, or there is none yet).
+   * The outcome is rejected with agent.session.lost when the session ends, or no answer comes in time.
+   */
+  ask(ask: BatchAsk, options: { readonly underQuote?: boolean } = {}): Asked {
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    promise.catch(() => undefined);
+    const timer = setTimeout(() => this.#abandon(id, LATE), this.#limits.answerTimeoutMs ?? ANSWER_TIMEOUT_MS);
+    const leaf = workloadLeaf(ask.kind, sha256(ask.record), sha256(ask.subject));
+    const pending: Pending = { id, ask, leaf, timer, abandoned: false, resolve, reject };
+    if (this.#ended !== undefined) {
+      clearTimeout(timer);
+      reject(this.#ended);
+    } else {
+      this.#pending.set(id, pending);
+      if (options.underQuote === true || !this.#quoted) this.#enqueue(pending);
+      else this.#send({ case: 'request', value: requestOf(pending) });
+    }
+    return { id, outcome: promise };
+  }
+
+  /** The subscription of this id ended: nothing that was issued for it is in use any more. Before its answer: it is given up. */
+  release(id: bigint): void {
+    if (this.#ended !== undefined) return;
+    if (this.#pending.has(id)) this.#abandon(id, 'the asker gave up');
+    else this.#send({ case: 'release', value: { ids: [id] } });
+  }
+
+  /** The server withdrew what this container got, or everything where it is empty: none of it is confirmed any more. */
+  forget(containerId: string): void {
+    for (const [id, { ask }] of this.#toConfirm) {
+      if (containerId === '' || ask.containerId === containerId) this.#toConfirm.delete(id);
+    }
+    if (this.#inFlight === undefined) return;
+    const left = this.#inFlight.confirms.filter(({ ask }) => containerId !== '' && ask.containerId !== containerId);
+    this.#inFlight = { ...this.#inFlight, confirms: left };
+  }
+
+  receiveNonces(nonces: readonly Nonce[]): void {
+    this.#nonces.add(nonces);
+    this.#bell.ring();
+  }
+
+  /** The server has judged the evidence in flight: what it confirms is confirmed. */
+  receiveVerdict(): void {
+    this.#inFlight = undefined;
+    this.#judged.ring();
+  }
+
+  receiveAnswer({ id, outcome }: Answer): void {
+    if (outcome.case === 'quoteNeeded' && this.#inFlight?.requests.has(id) === true) this.#takeBack();
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    if (outcome.case === 'quoteNeeded' && !pending.abandoned) {
+      if (!this.#waiting.includes(pending)) this.#enqueue(pending);
+      return;
+    }
+    this.#pending.delete(id);
+    clearTimeout(pending.timer);
+    if (outcome.case === 'quoteNeeded') return;
+    if (outcome.case === undefined) {
+      pending.reject(new LacreError('agent.protocol', 'the server answered a request with nothing'));
+      return;
+    }
+    const onReusedEvidence = !this.#underQuote.delete(id);
+    if (outcome.case === 'identities' && onReusedEvidence) this.#toConfirm.set(id, pending);
+    if (pending.abandoned && outcome.case === 'identities') this.release(id);
+    pending.resolve(outcome);
+  }
+
+  /** Quotes until `signal` aborts. Rejects where the TPM, the list or the connection fails. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#untilDue(signal);
+      const nonce = await this.#nonce(signal);
+      if (nonce === undefined) return;
+      await this.#holdOff(signal);
+      if (!signal.aborted) await this.#quoteBatch(nonce, signal);
+    }
+  }
+
+  /** Ends every pending request with this error; later ones end with it at once. */
+  end(error: LacreError): void {
+    this.#ended ??= error;
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer);
+      pending.reject(this.#ended);
+    }
+    this.#pending.clear();
+    this.#waiting.length = 0;
+    this.#bell.ring();
+  }
+
+  /** Requests make a quote due at once; else an interval after the last began, and never more than half of the chip's time. */
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.#waiting.length === 0) {
+      const dueMs = Math.max(this.#startedMs + this.#limits.quoteIntervalMs, this.#endedMs + this.#quoteMs);
+      const leftMs = dueMs - performance.now();
+      if (!(leftMs > 0)) return;
+      await this.#bell.wait(leftMs, signal);
+    }
+  }
+
+  async #nonce(signal: AbortSignal): Promise<Uint8Array | undefined> {
+    while (!signal.aborted) {
+      const nonce = this.#nonces.take(this.#quoteMs + NONCE_MARGIN_MS);
+      if (nonce !== undefined) return nonce;
+      await this.#bell.wait(1_000, signal);
+    }
+    return undefined;
+  }
+
+  /** A chip that was idle waits a moment for companions of the first request. */
+  async #holdOff(signal: AbortSignal): Promise<void> {
+    if (this.#waiting.length === 0 || this.#waiting.length >= this.#limits.maxRequests) return;
+    const holdMs = this.#quoteMs * HOLD_OFF_PART;
+    const idleMs = performance.now() - this.#endedMs;
+    if (holdMs < 1 || idleMs < holdMs) return;
+    await new Bell().wait(holdMs, signal);
+  }
+
+  async #quoteBatch(nonce: Uint8Array, signal: AbortSignal): Promise<void> {
+    const requests = this.#waiting.splice(0, this.#limits.maxRequests);
+    const confirms = [...this.#toConfirm].slice(0, this.#limits.maxRequests);
+    const leaves = [...requests.map(({ leaf }) => leaf), ...confirms.map(([, { leaf }]) => leaf)];
+    const { akName, exporter } = this.#port;
+    const root = batchRoot(leaves);
+    const quote = await this.#quote(quoteExtraData({ akName, exporter, nonce, root, count: leaves.length }), signal);
+    const listLength = await this.#port.advance();
+    await this.#untilJudged(signal);
+    if (confirms.some(([id]) => !this.#toConfirm.has(id))) {
+      // Withdrawn while the chip signed: the tree holds a leaf that the server no longer knows.
+      this.#waiting.unshift(...requests.filter(({ abandoned }) => !abandoned));
+      this.#startedMs = Number.NEGATIVE_INFINITY;
+      return;
+    }
+    this.#inFlight = {
+      requests: new Set(requests.map(({ id }) => id)),
+      confirms: confirms.map(([, pending]) => pending),
+    };
+    for (const [id] of confirms) this.#toConfirm.delete(id);
+    for (const { id } of requests) this.#underQuote.add(id);
+    this.#quoted = true;
+    const value = {
+      nonce,
+      attest: quote.attest,
+      signature: quote.signature,
+      listLength: BigInt(listLength),
+      requests: requests.map(requestOf),
+      confirms: confirms.map(([id]) => id),
+    };
+    await this.#port.send({ case: 'evidence', value });
+  }
+
+  /** The next quote may be made while the server judges the last, but not sent: what the last confirms must be known. */
+  async #untilJudged(signal: AbortSignal): Promise<void> {
+    const startedMs = performance.now();
+    while (this.#inFlight !== undefined && !signal.aborted) {
+      const leftMs = startedMs + JUDGED_TIMEOUT_MS - performance.now();
+      if (leftMs <= 0) this.#takeBack();
+      else await this.#judged.wait(leftMs, signal);
+    }
+  }
+
+  /** The evidence in flight was none (its nonce came too late): what it was to confirm goes under the next quote. */
+  #takeBack(): void {
+    for (const pending of this.#inFlight?.confirms ?? []) this.#toConfirm.set(pending.id, pending);
+    this.receiveVerdict();
+  }
+
+  async #quote(extraData: Uint8Array, signal: AbortSignal): Promise<Quote> {
+    for (let attempt = 1; ; attempt += 1) {
+      this.#startedMs = performance.now();
+      try {
+        const quote = await this.#port.quote(extraData);
+        this.#endedMs = performance.now();
+        this.#quoteMs = this.#endedMs - this.#startedMs;
+        return quote;
+      } catch (error) {
+        this.#endedMs = performance.now();
+        if (attempt >= QUOTE_ATTEMPTS || signal.aborted) throw error;
+        await new Bell().wait(QUOTE_RETRY_MS, signal);
+      }
+    }
+  }
+
+  #enqueue(pending: Pending): void {
+    this.#waiting.push(pending);
+    this.#bell.ring();
+  }
+
+  #abandon(id: bigint, why: string): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || pending.abandoned) return;
+    pending.abandoned = true;
+    clearTimeout(pending.timer);
+    const index = this.#waiting.indexOf(pending);
+    if (index >= 0) {
+      this.#waiting.splice(index, 1);
+      this.#pending.delete(id);
+    }
+    pending.reject(new LacreError('agent.session.lost', why));
+  }
+
+  /** What can't be sent ends the session by itself. */
+  #send(message: AttestMessage): void {
+    this.#port.send(message).catch(() => undefined);
+  }
+}
+
+function requestOf({ id, ask }: Pending) {
+  return { id, kind: ask.kind, record: ask.record, subject: ask.subject };
+}

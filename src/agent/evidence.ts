@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toBinary } from '@bufbuild/protobuf';
+import { sha256Hex } from '../bytes/sha256.ts';
+import { NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
+import type { AttestMessage } from './batcher.ts';
+import { observeNode } from './evidence-observation.ts';
+import type { MeasurementList } from './measurement-list.ts';
+
+/** All containers of the node as they are now. */
+export interface ContainerSource {
+  /** Looks again, and returns the canonical Container of each, by its id. */
+  refresh(): Promise<ReadonlyMap<string, Uint8Array>>;
+}
+
+export interface EvidenceDeps {
+  readonly list: MeasurementList;
+  readonly containers: ContainerSource;
+  readonly pollIntervalMs: number;
+  send(message: AttestMessage): Promise<void>;
+  /** Is called before the server is told that a container is gone. */
+  gone(containerId: string): void;
+}
+
+/** One message holds containers up to about this size. */
+const CONTAINER_MESSAGE_BYTES = 2 * 1024 * 1024;
+const OBSERVE_EVERY_MS = 5_000;
+
+/** What a session tells the server of list, containers and node: each in order, and nothing twice. */
+export class EvidenceFeed {
+  readonly #deps: EvidenceDeps;
+  /** SHA-256 of what the server knows of a container, by id; undefined: nothing was sent in this session. */
+  #sent: Map<string, string> | undefined;
+  #digests: ReadonlySet<string> = new Set();
+  #observed = '';
+  #observedAtMs = Number.NEGATIVE_INFINITY;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: EvidenceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Reads the list to its end, then the containers; sends the containers, then the list. Returns the list's bytes sent so far. */
+  advance(): Promise<number> {
+    return this.#exclusive(async () => {
+      await this.#sendObservation();
+      for (;;) {
+        const bytes = await this.#deps.list.read();
+        await this.#sendContainers();
+        if (bytes.length === 0) return this.#deps.list.position;
+        const offset = BigInt(this.#deps.list.position - bytes.length);
+        await this.#deps.send({ case: 'list', value: { offset, data: bytes } });
+      }
+    });
+  }
+
+  /** Resolves once the server was told of this container, as far as it is there: a record that names it is understood only then. */
+  async tell(containerSha256Hex: string): Promise<void> {
+    if (this.#knows(containerSha256Hex)) return;
+    await this.#exclusive(async () => {
+      if (!this.#knows(containerSha256Hex)) await this.#sendContainers();
+    });
+  }
+
+  /** Sends what is new every poll interval, until `signal` aborts. */
+  async poll(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (await this.#deps.list.grew()) await this.advance();
+      else await this.#exclusive(() => this.#look());
+      await sleep(this.#deps.pollIntervalMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  #knows(containerSha256Hex: string): boolean {
+    return this.#digests.has(containerSha256Hex);
+  }
+
+  async #look(): Promise<void> {
+    await this.#sendObservation();
+    await this.#sendContainers();
+  }
+
+  async #sendContainers(): Promise<void> {
+    const known = this.#sent;
+    const now = await this.#deps.containers.refresh();
+    const changed: Uint8Array[] = [];
+    const next = new Map<string, string>();
+    for (const [id, bytes] of now) {
+      const digest = sha256Hex(bytes);
+      next.set(id, digest);
+      if (known?.get(id) !== digest) changed.push(bytes);
+    }
+    const gone = [...(known?.keys() ?? [])].filter((id) => !now.has(id));
+    if (known !== undefined && changed.length === 0 && gone.length === 0) return;
+    for (const id of gone) this.#deps.gone(id);
+    const parts = partsOf(changed);
+    for (const [index, containers] of parts.entries()) {
+      const last = index === parts.length - 1;
+      const value = { containers, gone: last ? gone : [], complete: last && known === undefined };
+      await this.#deps.send({ case: 'containers', value });
+    }
+    this.#sent = next;
+    this.#digests = new Set(next.values());
+  }
+
+  async #sendObservation(): Promise<void> {
+    if (performance.now() - this.#observedAtMs < OBSERVE_EVERY_MS) return;
+    this.#observedAtMs = performance.now();
+    const value = await observeNode();
+    const digest = sha256Hex(toBinary(NodeObservationSchema, value));
+    if (digest === this.#observed) return;
+    await this.#deps.send({ case: 'observation', value });
+    this.#observed = digest;
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Containers in messages of bounded size; at least one message. */
+function partsOf(containers: readonly Uint8Array[]): Uint8Array[][] {
+  const parts: Uint8Array[][] = [[]];
+  let bytes = 0;
+  for (const container of containers) {
+    if (bytes + container.length > CONTAINER_MESSAGE_BYTES && bytes > 0) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)?.push(container);
+    bytes += container.length;
+  }
+  return parts;
+}

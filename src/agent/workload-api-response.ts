@@ -1,0 +1,77 @@
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { GrpcStatus } from '../error-code.ts';
+import type { LacreError } from '../lacre-error.ts';
+import { encodeFrame, encodeStatusMessage } from './grpc-frame.ts';
+import type { WorkloadSink } from './workload-stream.ts';
+
+/** Numbers of google.rpc.Code. */
+const STATUS_NUMBER: Readonly<Record<GrpcStatus, number>> = {
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+};
+/** What may wait in a stream's buffer for a client that reads slowly. */
+const MAX_BUFFERED_BYTES = 128 * 1024;
+const MAX_STATUS_MESSAGE = 4_000;
+
+/** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
+export class GrpcResponse implements WorkloadSink {
+  readonly signal: AbortSignal;
+  readonly #stream: ServerHttp2Stream;
+  #started = false;
+  #ended = false;
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream;
+    const closed = new AbortController();
+    this.signal = closed.signal;
+    stream.once('close', () => closed.abort());
+  }
+
+  write(message: Uint8Array): boolean {
+    const stream = this.#stream;
+    if (this.#ended || stream.destroyed) return false;
+    if (stream.writableLength > MAX_BUFFERED_BYTES) {
+      this.#ended = true;
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return false;
+    }
+    if (!this.#started) {
+      this.#started = true;
+      stream.respond(
+        { [constants.HTTP2_HEADER_STATUS]: 200, 'content-type': 'application/grpc' },
+        { waitForTrailers: true },
+      );
+    }
+    stream.write(encodeFrame(message));
+    return true;
+  }
+
+  end(error: LacreError): void {
+    const stream = this.#stream;
+    if (this.#ended || stream.destroyed) return;
+    this.#ended = true;
+    const status = {
+      'grpc-status': String(STATUS_NUMBER[error.grpcStatus]),
+      'grpc-message': encodeStatusMessage(error.message.slice(0, MAX_STATUS_MESSAGE)),
+    };
+    if (!this.#started) {
+      const head = { [constants.HTTP2_HEADER_STATUS]: 200, 'content-type': 'application/grpc' };
+      stream.respond({ ...head, ...status }, { endStream: true });
+      // What the client still sends is not waited for.
+      stream.close(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    stream.once('wantTrailers', () => stream.sendTrailers(status));
+    stream.end();
+  }
+}

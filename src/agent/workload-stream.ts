@@ -1,0 +1,168 @@
+import type { Logger } from 'pino';
+import { LacreError } from '../lacre-error.ts';
+import type { Refusal } from '../proto/lacre/v1/node_pb.ts';
+import { Bell } from './batcher-bell.ts';
+import { findingsText } from './connection-fault.ts';
+import type { SessionLink, Subscriber, WorkloadSession } from './session-link.ts';
+import type { WorkloadAsk, WorkloadMessage } from './workload-stream-kind.ts';
+
+/** What is known of the process that calls, looked up anew for each request. */
+export interface CallerRecord {
+  /** Canonical Record. */
+  readonly bytes: Uint8Array;
+  readonly containerId: string;
+  readonly containerSha256Hex: string;
+}
+
+/** The process at the other end of a connection, pinned so that its number can't be reused. */
+export interface WorkloadCaller {
+  /** Throws a LacreError where the process is gone, or is in no container that can be named. */
+  record(): Promise<CallerRecord>;
+}
+
+/** Where a stream's messages go. */
+export interface WorkloadSink {
+  readonly signal: AbortSignal;
+  /** False: the client doesn't read, and the stream was cut. */
+  write(message: Uint8Array): boolean;
+  end(error: LacreError): void;
+}
+
+export interface WorkloadStreamDeps {
+  readonly link: SessionLink;
+  readonly caller: WorkloadCaller;
+  readonly sink: WorkloadSink;
+  readonly trustDomain: string;
+  readonly log: Logger;
+  makeAsk(): WorkloadAsk;
+}
+
+const REFUSED_TRIES = 4;
+const SHORTEST_WAIT_MS = 500;
+const TRY_AGAIN_MS = 2_000;
+const REPLACED_WAIT_MS = 250;
+
+/** One stream of the Workload API: an answer at once, a new one at half of its life, and its end when it is withdrawn. */
+export class WorkloadStream implements Subscriber {
+  readonly #deps: WorkloadStreamDeps;
+  readonly #bell = new Bell();
+  readonly #stop = new AbortController();
+  #containerId = '';
+  #replacedTries = 0;
+  #held: { readonly session: WorkloadSession; readonly id: bigint } | undefined;
+  #message: WorkloadMessage | undefined;
+
+  constructor(deps: WorkloadStreamDeps) {
+    this.#deps = deps;
+  }
+
+  get containerId(): string {
+    return this.#containerId;
+  }
+
+  renew(): void {
+    this.#bell.ring();
+  }
+
+  end(error: LacreError): void {
+    if (this.#stop.signal.aborted) return;
+    // Of what the server withdrew nothing is released.
+    if (error.code === 'agent.workload.refused') this.#held = undefined;
+    this.#stop.abort(error);
+    this.#deps.sink.end(error);
+  }
+
+  /** Runs until the client leaves or the stream is ended. Never rejects. */
+  async run(): Promise<void> {
+    const { link, sink, log } = this.#deps;
+    const onAbort = () => this.#stop.abort();
+    sink.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      while (!this.#stop.signal.aborted) {
+        const waitMs = await this.#turn();
+        await this.#bell.wait(waitMs, this.#stop.signal);
+      }
+    } catch (error) {
+      const fault =
+        error instanceof LacreError ? error : new LacreError('agent.workload.unattested', 'the agent failed');
+      if (fault !== error) log.error({ err: error }, 'a stream of the Workload API failed');
+      this.end(fault);
+    } finally {
+      sink.signal.removeEventListener('abort', onAbort);
+      link.remove(this);
+      this.#releaseHeld();
+    }
+  }
+
+  /** One message, or a reason to wait. Returns how long to wait for the next. */
+  async #turn(): Promise<number> {
+    try {
+      const message = await this.#fetch();
+      if (this.#stop.signal.aborted) return 0;
+      this.#message = message;
+      if (!this.#deps.sink.write(message.bytes)) this.#stop.abort();
+      return message.expiresAt === undefined ? 0x7fffffff : renewalWaitMs(message.expiresAt);
+    } catch (error) {
+      const endsMs = this.#message?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
+      const holding = this.#message !== undefined && Date.now() < endsMs;
+      const passing = error instanceof LacreError && error.grpcStatus === 'UNAVAILABLE';
+      // The link ends the stream when the session stays lost for too long.
+      if (holding && passing) return Math.min(TRY_AGAIN_MS, Math.max(0, endsMs - Date.now()));
+      // A session that a newer one replaced takes its requests with it.
+      const replaced = error instanceof LacreError && error.code === 'agent.session.lost' && this.#replacedTries++ < 2;
+      if (replaced && !this.#stop.signal.aborted) return REPLACED_WAIT_MS;
+      throw error;
+    }
+  }
+
+  async #fetch(): Promise<WorkloadMessage> {
+    for (let attempt = 1; ; attempt += 1) {
+      const { link, caller, trustDomain } = this.#deps;
+      const session = link.requireSession();
+      const record = await caller.record();
+      this.#subscribe(record.containerId);
+      const ask = this.#deps.makeAsk();
+      const { kind, subject } = ask;
+      const options = { underQuote: attempt > 1 };
+      const request = { containerId: record.containerId, kind, record: record.bytes, subject };
+      const { id, outcome } = await session.ask(request, record.containerSha256Hex, options);
+      const giveUp = () => session.release(id);
+      this.#stop.signal.addEventListener('abort', giveUp, { once: true });
+      const answer = await outcome.finally(() => this.#stop.signal.removeEventListener('abort', giveUp));
+      if (answer.case === 'identities') {
+        this.#hold(session, id);
+        return ask.finish(answer.value, link.bundle, trustDomain);
+      }
+      if (!answer.value.retry || attempt >= REFUSED_TRIES) throw refusedError(answer.value);
+    }
+  }
+
+  #subscribe(containerId: string): void {
+    if (this.#stop.signal.aborted) throw new LacreError('agent.session.lost', 'the stream has ended');
+    this.#containerId = containerId;
+    this.#deps.link.add(this);
+  }
+
+  /** The new subscription takes the place of the former one. */
+  #hold(session: WorkloadSession, id: bigint): void {
+    this.#releaseHeld();
+    if (this.#stop.signal.aborted) session.release(id);
+    else this.#held = { session, id };
+  }
+
+  #releaseHeld(): void {
+    this.#held?.session.release(this.#held.id);
+    this.#held = undefined;
+  }
+}
+
+/** Half of what is left, less up to a tenth at random. */
+function renewalWaitMs(expiresAt: Date): number {
+  const halfMs = (expiresAt.getTime() - Date.now()) / 2;
+  return Math.max(SHORTEST_WAIT_MS, halfMs * (1 - Math.random() / 10));
+}
+
+function refusedError(refusal: Refusal): LacreError {
+  const sentence = `no identity issued: ${refusal.sentence}${findingsText(refusal.verdict)}`;
+  return new LacreError('agent.workload.refused', sentence, { serverCode: refusal.code });
+}
