@@ -47,12 +47,11 @@ export async function startAdminListener(
 
 /** A method that is not served: UNIMPLEMENTED, as gRPC clients expect it (a plain 404 reads as a broken server). */
 const answerUnknown: NonNullable<Parameters<typeof connectNodeAdapter>[0]['fallback']> = (request, response) => {
-  const method = encodeURI(request.url ?? '').slice(0, 256);
-  response.writeHead(200, {
-    'content-type': 'application/grpc',
-    'grpc-status': '12',
-    'grpc-message': `lacre does not serve ${method}`,
-  });
+  // Set one by one: with nothing sent before `end`, they go out as the trailers that gRPC looks for.
+  response.statusCode = 200;
+  response.setHeader('content-type', 'application/grpc');
+  response.setHeader('grpc-status', '12');
+  response.setHeader('grpc-message', `lacre does not serve ${encodeURI(request.url ?? '').slice(0, 256)}`);
   response.end();
 };
 
