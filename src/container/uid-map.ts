@@ -52,6 +52,11 @@ export function sameRange(a: UidRange, b: UidRange): boolean {
   return a.base === b.base && a.length === b.length;
 }
 
+/** Name of a range, or of what has none: a domain's id. */
+export function rangeKey(range: UidRange | undefined): string {
+  return range === undefined ? 'shared' : `range:${range.base}+${range.length}`;
+}
+
 function malformed(what: string): LacreError {
   return new LacreError('container.proc.malformed', `uid_map is malformed: ${what}`);
 }

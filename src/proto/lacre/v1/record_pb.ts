@@ -137,7 +137,7 @@ export type Container = Message<"lacre.v1.Container"> & {
   seccompMode: number;
 
   /**
-   * SHA-256 of the profile in config.json as it stands there; empty: unconfined
+   * SHA-256 of config.json's profile as compact JSON, keys as they stand there; empty: unconfined
    *
    * @generated from field: bytes seccomp_sha256 = 19;
    */

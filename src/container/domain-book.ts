@@ -1,0 +1,212 @@
+import { LacreError } from '../lacre-error.ts';
+import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
+import {
+  type AttributionReason,
+  type Classification,
+  classifyContainers,
+  isNodeWide,
+  neighbourReasons,
+} from './attribution.ts';
+import { type Domain, DomainHistory, type DomainMemory } from './domain.ts';
+import { RangeIndex } from './range-index.ts';
+import type { ClaimedContainer } from './record.ts';
+import { rangeKey } from './uid-map.ts';
+
+/** Uid ranges that one node may record in one epoch. */
+const MAX_DOMAINS = 65_536;
+/** One reason is enough to end exactness; a few tell an operator whom to look at. */
+const MAX_NODE_WIDE = 64;
+
+/** What is kept of an epoch's domains through a restart of the server. Plain JSON. */
+export interface BookMemory {
+  readonly domains: readonly DomainMemory[];
+  /** What ended exactness for every range of the node. */
+  readonly nodeWide: readonly AttributionReason[];
+  /** Containers that were seen while not closed. */
+  readonly opened: readonly string[];
+}
+
+/** What a node told: containers that are new or changed, ids that are gone, what was observed of the node itself. */
+export interface ContainerNews {
+  readonly changed: readonly ClaimedContainer[];
+  readonly gone: readonly string[];
+  /** `changed` are all that run. */
+  readonly complete: boolean;
+  readonly observation: NodeObservation;
+}
+
+/** How a container stands, with what is remembered of its epoch. */
+export interface Standing extends Classification {
+  readonly container: ClaimedContainer;
+  readonly domainId: string;
+  readonly rangeUse: 'fresh' | 'reused';
+}
+
+/**
+ * The domains of one node through one epoch: which containers run, whose uids are whose, and what took `exact` away.
+ * All by claims of the node. A miss counts for the epoch (DESIGN section 5): what a process did while it could can't
+ * be seen later.
+ */
+export class DomainBook {
+  readonly #uidPoolBase: number;
+  readonly #running = new Map<string, ClaimedContainer>();
+  readonly #histories = new Map<string, DomainHistory>();
+  readonly #nodeWide = new Map<string, AttributionReason>();
+  readonly #opened: Set<string>;
+  readonly #ranges = new RangeIndex();
+  #current = new Map<string, Standing>();
+
+  /** @param uidPoolBase first uid of the node's pool. @param memory of the same epoch. */
+  constructor(uidPoolBase: number, memory: BookMemory = { domains: [], nodeWide: [], opened: [] }) {
+    this.#uidPoolBase = uidPoolBase;
+    this.#opened = new Set(memory.opened);
+    for (const domain of memory.domains) {
+      const history = new DomainHistory(domain);
+      this.#histories.set(history.id, history);
+      if (domain.range !== undefined) this.#ranges.add({ range: domain.range, domainId: history.id });
+    }
+    for (const reason of memory.nodeWide) this.#rememberNodeWide(reason);
+  }
+
+  /** For ownerOf. */
+  get ranges(): RangeIndex {
+    return this.#ranges;
+  }
+
+  /** Takes in news of the node, and judges every container anew. Throws container.oversized. */
+  apply(news: ContainerNews): void {
+    if (news.complete) this.#running.clear();
+    for (const id of news.gone) {
+      this.#running.delete(id);
+      this.#opened.delete(id);
+    }
+    for (const container of news.changed) this.#running.set(container.claim.id, container);
+    const view = {
+      containers: [...this.#running.values()],
+      observation: news.observation,
+      uidPoolBase: this.#uidPoolBase,
+    };
+    for (const reason of neighbourReasons(view)) this.#rememberNodeWide(reason);
+    const classified = classifyContainers(view);
+    const placed = view.containers.map((container) => this.#place(container, classified.get(container.claim.id)));
+    const pods = Map.groupBy(view.containers, ({ claim }) => claim.sandboxId || claim.id);
+    this.#current = new Map(
+      placed.map((standing) => {
+        const { id, sandboxId } = standing.container.claim;
+        return [id, this.#withMemory(standing, pods.get(sandboxId || id) ?? [])];
+      }),
+    );
+  }
+
+  /** How a running container stands; undefined: no such container runs. */
+  standing(containerId: string): Standing | undefined {
+    return this.#current.get(containerId);
+  }
+
+  /** All that run. */
+  standings(): Iterable<Standing> {
+    return this.#current.values();
+  }
+
+  /** A domain of this epoch, with or without running containers. */
+  domain(domainId: string): Domain | undefined {
+    const history = this.#histories.get(domainId);
+    const running = [...this.#current.values()].filter((standing) => standing.domainId === domainId);
+    return history?.view(running.map((standing) => ({ id: standing.container.claim.id, classification: standing })));
+  }
+
+  /** Every domain of this epoch. */
+  domains(): Domain[] {
+    const members = Map.groupBy(this.#current.values(), (standing) => standing.domainId);
+    return [...this.#histories.values()].map((history) =>
+      history.view((members.get(history.id) ?? []).map((one) => ({ id: one.container.claim.id, classification: one }))),
+    );
+  }
+
+  memory(): BookMemory {
+    return {
+      domains: [...this.#histories.values()].map((history) => history.memory()),
+      nodeWide: [...this.#nodeWide.values()],
+      opened: [...this.#opened],
+    };
+  }
+
+  /** Finds the container's domain, and records it there with what is its own reason to be less than exact. */
+  #place(container: ClaimedContainer, found: Classification | undefined): Standing {
+    const seen = found ?? { attribution: 'host', closed: false, reasons: [] };
+    const { id } = container.claim;
+    if (!seen.closed) this.#opened.add(id);
+    const { history, reasons } = this.#historyOf(container);
+    const own = [...seen.reasons.filter((reason) => !isNodeWide(reason)), ...reasons];
+    history.record(container, own);
+    const attribution = reasons.length > 0 ? 'host' : seen.attribution;
+    return { ...seen, attribution, reasons: own, container, domainId: history.id, rangeUse: 'fresh' };
+  }
+
+  #historyOf(container: ClaimedContainer): { history: DomainHistory; reasons: AttributionReason[] } {
+    const { range, claim } = container;
+    if (range === undefined) {
+      for (const { outside, length } of claim.uidMap.length > 1 ? claim.uidMap : []) {
+        this.#ranges.add({ range: { base: outside, length }, domainId: undefined });
+      }
+      return { history: this.#history(undefined), reasons: [] };
+    }
+    if (range.base < this.#uidPoolBase) return { history: this.#history(undefined), reasons: [] };
+    const conflicts = this.#ranges.conflicts(range);
+    if (conflicts.length === 0) {
+      const history = this.#history(range);
+      this.#ranges.add({ range, domainId: history.id });
+      return { history, reasons: [] };
+    }
+    const reason = (containerId: string): AttributionReason => ({
+      code: 'range-overlap',
+      containerId,
+      detail: `uids ${range.base} to ${range.base + range.length - 1} overlap a range of this boot that is not the same`,
+    });
+    for (const { domainId } of conflicts) {
+      if (domainId !== undefined) this.#histories.get(domainId)?.remember([reason(claim.id)]);
+    }
+    return { history: this.#history(undefined), reasons: [reason(claim.id)] };
+  }
+
+  #rememberNodeWide(reason: AttributionReason): void {
+    if (this.#nodeWide.size < MAX_NODE_WIDE) this.#nodeWide.set(`${reason.code} ${reason.containerId}`, reason);
+  }
+
+  #history(range: ClaimedContainer['range']): DomainHistory {
+    const key = rangeKey(range);
+    const known = this.#histories.get(key);
+    if (known !== undefined) return known;
+    if (this.#histories.size >= MAX_DOMAINS) {
+      throw new LacreError(
+        'container.oversized',
+        `a node told of more than ${MAX_DOMAINS} uid ranges since it booted`,
+        {
+          maxDomains: MAX_DOMAINS,
+        },
+      );
+    }
+    const made = new DomainHistory({ range, occupants: [], manifestDigests: [], reasons: [] });
+    this.#histories.set(key, made);
+    return made;
+  }
+
+  /** Adds what is remembered: of the domain, of the node, of the container. */
+  #withMemory(standing: Standing, pod: readonly ClaimedContainer[]): Standing {
+    const { container, domainId } = standing;
+    const { id } = container.claim;
+    const history = this.#histories.get(domainId);
+    const ofNode = [...this.#nodeWide.values()].filter((reason) => reason.containerId !== id).slice(0, 1);
+    const known = new Set(standing.reasons.map((reason) => reason.code));
+    const remembered = (history?.reasons ?? []).filter((reason) => !known.has(reason.code));
+    const reasons = [...standing.reasons, ...remembered, ...ofNode.map((reason) => ({ ...reason, containerId: id }))];
+    const sandbox = new Set(pod.map(({ claim }) => claim.id));
+    return {
+      ...standing,
+      attribution: standing.attribution === 'exact' && reasons.length > 0 ? 'shared' : standing.attribution,
+      closed: standing.closed && !this.#opened.has(id),
+      reasons,
+      rangeUse: history?.isReused(container, sandbox) ? 'reused' : 'fresh',
+    };
+  }
+}

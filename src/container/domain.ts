@@ -1,0 +1,120 @@
+import {
+  type Attribution,
+  type AttributionReason,
+  attributionBy,
+  type Classification,
+  type ReasonCode,
+} from './attribution.ts';
+import type { ClaimedContainer } from './record.ts';
+import { rangeKey, type UidRange } from './uid-map.ts';
+
+/** Key of the domain of all containers that have no range of their own. */
+export const SHARED_DOMAIN: string = rangeKey(undefined);
+
+/** Containers and images remembered of one domain. */
+const MAX_REMEMBERED = 4096;
+
+/** A sandbox as it stands: one uid range and the containers in it, or all containers without a range (DESIGN section 5). */
+export interface Domain {
+  /** Stable for the epoch: "range:BASE+LENGTH", or "shared". */
+  readonly id: string;
+  readonly range: UidRange | undefined;
+  /** Ids of those that run. */
+  readonly containers: readonly string[];
+  /** Of all images recorded in it, now or before in this epoch. */
+  readonly manifestDigests: ReadonlySet<string>;
+  /** The weakest of its containers. */
+  readonly attribution: Attribution;
+  readonly reasons: readonly AttributionReason[];
+  /** All of its containers are closed, and were whenever they were looked at. */
+  readonly closed: boolean;
+}
+
+/** What a store keeps of a domain within an epoch. */
+export interface DomainMemory {
+  readonly range: UidRange | undefined;
+  readonly occupants: readonly string[];
+  readonly manifestDigests: readonly string[];
+  readonly reasons: readonly AttributionReason[];
+}
+
+/**
+ * What is remembered of one domain through an epoch. What once took `exact` away from it does so for the epoch, and
+ * the images of containers that are gone stay in its closure: their entries stay in the list.
+ */
+export class DomainHistory {
+  readonly range: UidRange | undefined;
+  readonly #occupants: Set<string>;
+  readonly #manifestDigests: Set<string>;
+  readonly #reasons: Map<ReasonCode, AttributionReason>;
+
+  constructor(memory: DomainMemory) {
+    this.range = memory.range;
+    this.#occupants = new Set(memory.occupants);
+    this.#manifestDigests = new Set(memory.manifestDigests);
+    this.#reasons = new Map(memory.reasons.map((reason) => [reason.code, reason]));
+  }
+
+  get id(): string {
+    return rangeKey(this.range);
+  }
+
+  get reasons(): AttributionReason[] {
+    return [...this.#reasons.values()];
+  }
+
+  /** True where containers other than this one and those of its sandbox had the range before, or have it. */
+  isReused(container: ClaimedContainer, sandbox: ReadonlySet<string>): boolean {
+    if (this.#occupants.size >= MAX_REMEMBERED) return true;
+    return [...this.#occupants].some((id) => id !== container.claim.id && !sandbox.has(id));
+  }
+
+  /** Records a container that runs in this domain, and why it is less than exact. */
+  record(container: ClaimedContainer, reasons: readonly AttributionReason[]): void {
+    const { id, manifestDigest } = container.claim;
+    if (this.#occupants.size < MAX_REMEMBERED) this.#occupants.add(id);
+    // An image that is not remembered explains nothing: over the bound entries are only refused.
+    if (manifestDigest !== '' && this.#manifestDigests.size < MAX_REMEMBERED) this.#manifestDigests.add(manifestDigest);
+    this.remember(reasons);
+  }
+
+  /** The first reason of each kind stays. */
+  remember(reasons: readonly AttributionReason[]): void {
+    for (const reason of reasons) if (!this.#reasons.has(reason.code)) this.#reasons.set(reason.code, reason);
+  }
+
+  memory(): DomainMemory {
+    return {
+      range: this.range,
+      occupants: [...this.#occupants],
+      manifestDigests: [...this.#manifestDigests],
+      reasons: this.reasons,
+    };
+  }
+
+  /** The domain with those of its containers that run. */
+  view(running: readonly { readonly id: string; readonly classification: Classification }[]): Domain {
+    const kinds = running.map(({ classification }) => classification.attribution);
+    const weakest = kinds.includes('host') ? 'host' : kinds.includes('shared') ? 'shared' : 'exact';
+    const remembered = attributionBy(this.reasons) === 'exact' ? 'exact' : 'shared';
+    return {
+      id: this.id,
+      range: this.range,
+      containers: running.map(({ id }) => id),
+      manifestDigests: this.#manifestDigests,
+      attribution:
+        this.range === undefined && weakest === 'exact' ? 'shared' : weakest === 'exact' ? remembered : weakest,
+      reasons: allReasons(
+        this.reasons,
+        running.flatMap(({ classification }) => classification.reasons),
+      ),
+      closed: running.every(({ classification }) => classification.closed),
+    };
+  }
+}
+
+/** Reasons of the past, then those of the present that are of another kind or of another container. */
+function allReasons(past: readonly AttributionReason[], present: readonly AttributionReason[]): AttributionReason[] {
+  const all = new Map([...past, ...present].map((reason) => [`${reason.code} ${reason.containerId}`, reason]));
+  return [...all.values()];
+}
