@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { AK_ATTRIBUTES, forgePublicArea } from '../../test/simulator/soft-key.ts';
+import { ByteWriter } from '../bytes/byte-writer.ts';
+import { fromHex, toHex } from '../bytes/hex.ts';
+import { isLacreError, type LacreError } from '../lacre-error.ts';
+import { verifyAttestationKey } from './attestation-key.ts';
+import { ALG, ATTRIBUTE } from './constants.ts';
+import { objectName, parsePublicArea, parseSizedPublicArea } from './public-area.ts';
+
+interface AreaVector {
+  note: string;
+  publicHex: string;
+  verdict: string;
+  algorithm?: string;
+  nameHex?: string;
+  attestationKey?: string;
+}
+
+const folder = new URL('../../vectors/tpm/public-area/', import.meta.url);
+const vectors = readdirSync(folder).map((file) => {
+  const vector: AreaVector = JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
+  return { file, vector };
+});
+
+function codeOf(work: () => unknown): string {
+  try {
+    work();
+    return 'verified';
+  } catch (error) {
+    if (isLacreError(error)) return error.code;
+    throw error;
+  }
+}
+
+for (const { file, vector } of vectors) {
+  test(`public area ${file}: ${vector.note}`, () => {
+    const bytes = fromHex(vector.publicHex);
+    if (vector.verdict !== 'parsed') {
+      assert.throws(() => parsePublicArea(bytes), { code: vector.verdict });
+      return;
+    }
+    const area = parsePublicArea(bytes);
+    assert.equal(area.algorithm, vector.algorithm);
+    assert.deepEqual(area.bytes, bytes);
+    if (vector.nameHex !== undefined) assert.equal(toHex(objectName(area)), vector.nameHex);
+    assert.equal(
+      codeOf(() => verifyAttestationKey(area)),
+      vector.attestationKey,
+    );
+    assert.deepEqual(parseSizedPublicArea(new ByteWriter().sized16(bytes).finish()), area);
+  });
+}
+
+test('a public area cut anywhere, or with a byte more, is malformed', () => {
+  for (const { vector } of vectors.filter((item) => item.vector.verdict === 'parsed')) {
+    const bytes = fromHex(vector.publicHex);
+    for (let length = 0; length < bytes.length; length++) {
+      assert.throws(() => parsePublicArea(bytes.subarray(0, length)), /./, `${length} bytes of ${vector.note}`);
+      assert.ok(
+        ['tpm.malformed', 'tpm.unsupported'].includes(codeOf(() => parsePublicArea(bytes.subarray(0, length)))),
+      );
+    }
+    assert.throws(() => parsePublicArea(Buffer.concat([bytes, Uint8Array.of(0)])), { code: 'tpm.malformed' });
+  }
+  assert.throws(() => parsePublicArea(new Uint8Array(100_000)), { code: 'tpm.malformed' });
+});
+
+for (const [name, options] of Object.entries({
+  'RSA-3072': { type: 'rsa', bits: 3072 },
+  'RSA-4096': { type: 'rsa', bits: 4096 },
+  'P-256': { type: 'ec', curve: 'P-256' },
+  'P-384': { type: 'ec', curve: 'P-384' },
+  'P-521': { type: 'ec', curve: 'P-521' },
+} as const)) {
+  test(`${name}: the key read is the key written`, () => {
+    const { publicKey } =
+      options.type === 'rsa'
+        ? generateKeyPairSync('rsa', { modulusLength: options.bits })
+        : generateKeyPairSync('ec', { namedCurve: options.curve });
+    const algorithm = options.type === 'rsa' ? ALG.RSASSA : ALG.ECDSA;
+    const bytes = forgePublicArea(publicKey, { attributes: AK_ATTRIBUTES, scheme: { algorithm, hash: 'sha256' } });
+    const area = parsePublicArea(bytes);
+    assert.deepEqual(Buffer.from(area.spki), publicKey.export({ type: 'spki', format: 'der' }));
+    assert.equal(
+      codeOf(() => verifyAttestationKey(area)),
+      'verified',
+    );
+  });
+}
+
+test('coordinates without their leading zeros are the same key', () => {
+  for (;;) {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+    const point = Buffer.from(x, 'base64url');
+    if (point[0] !== 0) continue;
+    const scheme = { algorithm: ALG.ECDSA, hash: 'sha256' } as const;
+    const full = forgePublicArea(publicKey, { attributes: AK_ATTRIBUTES, scheme });
+    const head = full.subarray(0, full.length - 68);
+    const stripped = new ByteWriter().bytes(head).sized16(point.subarray(1)).sized16(Buffer.from(y, 'base64url'));
+    assert.deepEqual(parsePublicArea(stripped.finish()).spki, parsePublicArea(full).spki);
+    return;
+  }
+});
+
+test('an attestation key must be restricted, sign, stay in its TPM, and not decrypt', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const scheme = { algorithm: ALG.ECDSA, hash: 'sha256' } as const;
+  const faultOf = (attributes: number) => {
+    try {
+      verifyAttestationKey(parsePublicArea(forgePublicArea(publicKey, { attributes, scheme })));
+      return '';
+    } catch (error) {
+      return (error as LacreError).details['faults'];
+    }
+  };
+  assert.equal(faultOf(AK_ATTRIBUTES), '');
+  assert.equal(faultOf(AK_ATTRIBUTES & ~ATTRIBUTE.RESTRICTED), 'restricted is clear');
+  assert.equal(faultOf(AK_ATTRIBUTES & ~ATTRIBUTE.SIGN), 'sign is clear');
+  assert.equal(faultOf(AK_ATTRIBUTES & ~ATTRIBUTE.FIXED_TPM), 'fixedTPM is clear');
+  assert.equal(faultOf(AK_ATTRIBUTES & ~ATTRIBUTE.FIXED_PARENT), 'fixedParent is clear');
+  assert.equal(faultOf(AK_ATTRIBUTES & ~ATTRIBUTE.SENSITIVE_DATA_ORIGIN), 'sensitiveDataOrigin is clear');
+  assert.equal(faultOf(AK_ATTRIBUTES | ATTRIBUTE.DECRYPT), 'decrypt is set');
+  assert.equal(faultOf(AK_ATTRIBUTES | ATTRIBUTE.ENCRYPTED_DUPLICATION), 'encryptedDuplication is set');
+  assert.equal(faultOf(AK_ATTRIBUTES | ATTRIBUTE.X509_SIGN), 'x509sign is set');
+  assert.equal(
+    faultOf(ATTRIBUTE.DECRYPT),
+    'restricted is clear, sign is clear, fixedTPM is clear, fixedParent is clear, sensitiveDataOrigin is clear, decrypt is set',
+  );
+});
+
+test('an attestation key needs a scheme with SHA-256, and no cipher', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const verify = (options: object) =>
+    verifyAttestationKey(parsePublicArea(forgePublicArea(publicKey, { attributes: AK_ATTRIBUTES, ...options })));
+  const scheme = { algorithm: ALG.ECDSA, hash: 'sha256' };
+  assert.throws(() => verify({}), { code: 'tpm.ak.attributes', details: { faults: 'it has no signing scheme' } });
+  assert.throws(() => verify({ scheme: { ...scheme, hash: 'sha384' } }), /it signs by sha384/);
+  assert.throws(() => verify({ scheme, cipherBits: 128 }), /it has a storage cipher/);
+  assert.ok(verify({ scheme }));
+});
