@@ -8,6 +8,7 @@ const LONGEST_LIFETIME_MS = 5_000;
 const SHORTEST_LIFETIME_MS = 1_000;
 
 export interface OpenNonce {
+  /** 32 random bytes. */
   readonly value: Uint8Array;
   /** When it was made: evidence is as old as its nonce. */
   readonly madeAt: Date;
@@ -22,10 +23,10 @@ export interface OpenNonce {
  */
 export class NonceBook {
   readonly #open = new Map<string, OpenNonce>();
-  readonly #random: (bytes: number) => Uint8Array;
+  readonly #random: (length: number) => Uint8Array;
   #made = 0;
 
-  constructor(random: (bytes: number) => Uint8Array) {
+  constructor(random: (length: number) => Uint8Array) {
     this.#random = random;
   }
 
@@ -34,18 +35,19 @@ export class NonceBook {
     return this.#made;
   }
 
-  /** Drops what has expired and makes one nonce where there is room; undefined where two are outstanding. */
-  refill(now: Date, smallestEvidenceAgeMs: number): OpenNonce | undefined {
-    for (const [key, nonce] of this.#open) if (expired(nonce, now)) this.#open.delete(key);
-    if (this.#open.size >= OUTSTANDING) return undefined;
-    const nonce: OpenNonce = {
-      value: this.#random(32),
-      madeAt: now,
-      lifetimeMs: nonceLifetimeMs(smallestEvidenceAgeMs),
-      number: this.#made++,
-    };
-    this.#open.set(toHex(nonce.value), nonce);
-    return nonce;
+  /** After one was used: makes as many as there is room for, so that a busy agent never waits for one. */
+  refill(now: Date, smallestEvidenceAgeMs: number): OpenNonce[] {
+    this.#forget(now);
+    const made: OpenNonce[] = [];
+    while (this.#open.size < OUTSTANDING) made.push(this.#make(now, smallestEvidenceAgeMs));
+    return made;
+  }
+
+  /** Now and then: makes one where the youngest has lived half its life, so that an idle agent holds one that lasts. */
+  renew(now: Date, smallestEvidenceAgeMs: number): OpenNonce[] {
+    this.#forget(now);
+    const young = [...this.#open.values()].some((nonce) => ageMs(nonce, now) < nonce.lifetimeMs / 2);
+    return young || this.#open.size >= OUTSTANDING ? [] : [this.#make(now, smallestEvidenceAgeMs)];
   }
 
   /**
@@ -53,9 +55,8 @@ export class NonceBook {
    * Codes: server.nonce.unknown (never made in this session, used already, or expired).
    */
   take(value: Uint8Array, now: Date): OpenNonce {
-    const key = toHex(value.subarray(0, 32));
-    const nonce = value.length === 32 ? this.#open.get(key) : undefined;
-    if (nonce !== undefined) this.#open.delete(key);
+    const nonce = value.length === 32 ? this.#open.get(toHex(value)) : undefined;
+    if (nonce !== undefined) this.#open.delete(toHex(value));
     if (nonce === undefined || expired(nonce, now)) {
       throw new LacreError(
         'server.nonce.unknown',
@@ -65,6 +66,18 @@ export class NonceBook {
     }
     return nonce;
   }
+
+  #make(now: Date, smallestEvidenceAgeMs: number): OpenNonce {
+    const value = this.#random(32);
+    const lifetimeMs = nonceLifetimeMs(smallestEvidenceAgeMs);
+    const nonce: OpenNonce = { value, madeAt: now, lifetimeMs, number: this.#made++ };
+    this.#open.set(toHex(value), nonce);
+    return nonce;
+  }
+
+  #forget(now: Date): void {
+    for (const [key, nonce] of this.#open) if (expired(nonce, now)) this.#open.delete(key);
+  }
 }
 
 export function nonceLifetimeMs(smallestEvidenceAgeMs: number): number {
@@ -73,6 +86,10 @@ export function nonceLifetimeMs(smallestEvidenceAgeMs: number): number {
 }
 
 function expired(nonce: OpenNonce, now: Date): boolean {
-  const ageMs = now.getTime() - nonce.madeAt.getTime();
-  return ageMs < 0 || ageMs > nonce.lifetimeMs;
+  const age = ageMs(nonce, now);
+  return age < 0 || age > nonce.lifetimeMs;
+}
+
+function ageMs(nonce: OpenNonce, now: Date): number {
+  return now.getTime() - nonce.madeAt.getTime();
 }

@@ -1,0 +1,246 @@
+import { randomBytes } from 'node:crypto';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { findingMessage } from '../appraisal/finding.ts';
+import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
+import { SpiffeId } from '../identity/spiffe-id.ts';
+import { issueX509Svid, type X509Svid } from '../issuance/x509-svid.ts';
+import { isLacreError, LacreError } from '../lacre-error.ts';
+import type { Identities, Refusal } from '../proto/lacre/v1/node_pb.ts';
+import { IdentitiesSchema } from '../proto/lacre/v1/node_pb.ts';
+import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
+import type { MatchedEntry } from './answer-entries.ts';
+import { ledgerLeaf } from './answer-ledger.ts';
+import type { BatchRequest } from './batch.ts';
+import { tell } from './events.ts';
+import { LIMITS } from './limits.ts';
+import type { JudgedContainer } from './node-state.ts';
+import { type SessionContext, send } from './session-context.ts';
+import { refusalOf } from './session-status.ts';
+import type { EpochRow, EvidenceCommit } from './store-evidence.ts';
+import { verdictMessageWith } from './answer-verdict.ts';
+
+/** An SVID that is signed and has not left the server. */
+export interface PreparedIdentity {
+  readonly svid: X509Svid;
+  readonly matched: MatchedEntry;
+}
+
+/** What a request will be told once it is committed. */
+export interface PreparedAnswer {
+  readonly request: BatchRequest;
+  readonly containerId: string;
+  /** Undefined where the request names a container that is not there. */
+  readonly verdict: Verdict | undefined;
+  readonly outcome:
+    | { readonly case: 'identities'; readonly identities: readonly PreparedIdentity[] }
+    | { readonly case: 'refusal'; readonly refusal: Refusal };
+}
+
+/** Judges each request on the evidence of this session, and signs what it earns. Nothing leaves yet. */
+export async function prepareAnswers(
+  context: SessionContext,
+  requests: readonly BatchRequest[],
+): Promise<PreparedAnswer[]> {
+  const answers: PreparedAnswer[] = [];
+  for (const request of requests) answers.push(await prepareAnswer(context, request));
+  return answers;
+}
+
+/** Judges one request and signs what it earns. */
+export async function prepareAnswer(context: SessionContext, request: BatchRequest): Promise<PreparedAnswer> {
+  const containerId = request.record.claim.containerId;
+  const base = { request, containerId };
+  try {
+    const verdict = judge(context, request);
+    const refusal = refuse(context, verdict, evidenceAgeMs(context));
+    if (refusal !== undefined) return { ...base, verdict, outcome: { case: 'refusal', refusal } };
+    const { matches } = context.entries.match(verdict, evidenceAgeMs(context));
+    const identities = request.kind === 1 ? await sign(context, request, verdict, matches) : [];
+    return { ...base, verdict, outcome: { case: 'identities', identities } };
+  } catch (error) {
+    if (!isLacreError(error)) throw error;
+    const retry = error.code === 'server.workload.unknown' || error.code === 'issuance.stale';
+    return { ...base, verdict: undefined, outcome: { case: 'refusal', refusal: refusalOf(error, undefined, retry) } };
+  }
+}
+
+/** Verdict over a request on the newest evidence of this session. Codes: server.workload.unknown. */
+export function judge(context: SessionContext, request: BatchRequest): Verdict {
+  const { state, evidence, deps } = context;
+  if (evidence === undefined) throw new LacreError('server.workload.unknown', 'there is no evidence of this session');
+  return state.judge(request.record, evidence, deps.clock.now());
+}
+
+/**
+ * Why a verdict earns nothing; undefined where it earns at least one identity.
+ * @param ageMs of the evidence; 0 to leave its age aside.
+ */
+export function refuse(context: SessionContext, verdict: Verdict, ageMs: number): Refusal | undefined {
+  if (!verdict.trusted) {
+    const fatal = verdict.findings.find((finding) => finding.fatal);
+    const sentence = fatal?.detail ?? 'the container is not trusted';
+    const error = new LacreError('server.workload.refused', sentence);
+    const refusal = refusalOf(error, verdictMessage(verdict));
+    return { ...refusal, code: fatal?.code ?? error.code };
+  }
+  const { matches, findings } = context.entries.match(verdict, ageMs);
+  if (matches.length > 0) return undefined;
+  const error = new LacreError('server.entry.none', findings[0]?.detail ?? 'no registration entry matches the workload');
+  return refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage)));
+}
+
+export function evidenceAgeMs({ evidence, deps }: SessionContext): number {
+  return evidence === undefined ? Number.POSITIVE_INFINITY : deps.clock.now().getTime() - evidence.time.getTime();
+}
+
+async function sign(
+  context: SessionContext,
+  request: BatchRequest,
+  verdict: Verdict,
+  matches: readonly MatchedEntry[],
+): Promise<PreparedIdentity[]> {
+  if (matches.length > LIMITS.identitiesPerRequest) {
+    throw new LacreError('server.limit', `${matches.length} entries match one workload: the bound is ${LIMITS.identitiesPerRequest}`);
+  }
+  const { deps } = context;
+  const identities: PreparedIdentity[] = [];
+  for (const matched of matches) {
+    const { entry } = matched;
+    const svid = await issueX509Svid({
+      verdict,
+      spiffeId: SpiffeId.parse(entry.spiffeId),
+      publicKey: request.subject,
+      authority: deps.keeper.current(),
+      now: deps.clock.now(),
+      ttlSeconds: entry.x509SvidTtl > 0 ? entry.x509SvidTtl : Math.floor(deps.config.ca.svidTtlMs / 1000),
+      dnsNames: entry.dnsNames,
+      serial: freshSerial(),
+    });
+    identities.push({ svid, matched });
+  }
+  return identities;
+}
+
+/** RFC 5280, 4.1.2.2: positive, at most 20 bytes; the first bit is clear, so that 16 bytes stay 16. */
+export function freshSerial(): Uint8Array {
+  const serial = new Uint8Array(randomBytes(16));
+  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
+  return serial;
+}
+
+/** Writes evidence and answers as one transaction, and only then sends them. Codes: server.store.*, server.node.missing. */
+export function commitAnswers(context: SessionContext, answers: readonly PreparedAnswer[], epoch: EpochRow): void {
+  const { deps, node, fence, state, evidence, agentVersion } = context;
+  if (evidence === undefined) throw new LacreError('server.session.failed', 'there is no evidence to commit');
+  const now = deps.clock.now();
+  const stored = context.epoch;
+  const taints = stored?.epoch === epoch.epoch ? state.unsavedTaints() : state.allTaints();
+  const commit: EvidenceCommit = {
+    ekSha256Hex: node.ekSha256Hex,
+    fence,
+    expected: stored === undefined ? undefined : { epoch: stored.epoch, verifiedIndex: stored.verifiedIndex },
+    epoch,
+    node: {
+      state: evidence.host.trusted ? 'attested' : 'refused',
+      hostVerdict: toBinary(VerdictSchema, verdictMessage(evidence.host)),
+      kernel: state.kernel,
+      agentVersion,
+    },
+    taints,
+    workloads: state.workloadRows(judged(context, answers, now)),
+    ...issuedRows(context, answers, evidence.time),
+    withdrawnContainers: [],
+    now,
+  };
+  deps.store.evidence.commitEvidence(commit);
+  state.taintsSaved(taints);
+  context.epoch = epoch;
+  deliver(context, answers, undefined);
+}
+
+/** Verdicts of this evidence: of each request, and of each container that changed and asked for nothing. */
+function judged(context: SessionContext, answers: readonly PreparedAnswer[], now: Date): JudgedContainer[] {
+  const { state, evidence } = context;
+  const all = new Map<string, Verdict>();
+  if (evidence === undefined) return [];
+  for (const containerId of state.takeUnwritten()) all.set(containerId, state.judgeAsInit(containerId, evidence, now));
+  for (const { containerId, verdict } of answers) if (verdict !== undefined) all.set(containerId, verdict);
+  return [...all].map(([containerId, verdict]) => ({ containerId, verdict }));
+}
+
+/** Rows of the serials that answers hold, and their leaves of the ledger. */
+export function issuedRows(
+  context: SessionContext,
+  answers: readonly PreparedAnswer[],
+  evidenceAt: Date,
+): Pick<EvidenceCommit, 'issued' | 'ledger'> {
+  const issued: EvidenceCommit['issued'][number][] = [];
+  const ledger: Uint8Array[] = [];
+  for (const answer of answers) {
+    if (answer.outcome.case !== 'identities') continue;
+    for (const { svid } of answer.outcome.identities) {
+      const { containerId } = answer;
+      issued.push({ serialHex: svid.serialHex, containerId, spiffeId: svid.spiffeId.uri, evidenceAt, expiresAt: svid.notAfter });
+      ledger.push(ledgerLeaf(context, answer, svid, evidenceAt));
+    }
+  }
+  return { issued, ledger };
+}
+
+/**
+ * Sends committed answers and keeps what they gave, so that it can be taken back.
+ * @param confirmByNonce set where the answers rest on reused evidence.
+ */
+export function deliver(
+  context: SessionContext,
+  answers: readonly PreparedAnswer[],
+  confirmByNonce: number | undefined,
+): void {
+  for (const answer of answers) {
+    const { request, containerId, outcome } = answer;
+    const { id } = request;
+    if (outcome.case === 'refusal') {
+      send(context, { case: 'answer', value: { id, outcome: { case: 'refusal', value: outcome.refusal } } });
+    } else {
+      const identities = outcome.identities.map(({ svid, matched }) => ({
+        serialHex: svid.serialHex,
+        spiffeId: svid.spiffeId.uri,
+        entryId: matched.entry.id,
+        expiresAt: svid.notAfter,
+      }));
+      context.subscriptions.keep({ request, containerId, identities, confirmByNonce, released: false });
+      send(context, { case: 'answer', value: { id, outcome: { case: 'identities', value: identitiesOf(context, outcome.identities) } } });
+    }
+    tellAnswer(context, answer);
+  }
+}
+
+function identitiesOf(context: SessionContext, identities: readonly PreparedIdentity[]): Identities {
+  return create(IdentitiesSchema, {
+    x509: identities.map(({ svid, matched }) => ({
+      spiffeId: svid.spiffeId.uri,
+      certificateChain: [svid.certificate],
+      expiresAtUnixMs: BigInt(svid.notAfter.getTime()),
+      hint: matched.entry.hint,
+    })),
+    evidenceAgeMs: BigInt(Math.max(0, evidenceAgeMs(context))),
+  });
+}
+
+function tellAnswer(context: SessionContext, { containerId, outcome, verdict, request }: PreparedAnswer): void {
+  const { deps, node, state } = context;
+  const base = {
+    node: node.spiffeId,
+    containerId,
+    containerName: state.containerName(containerId),
+    ...(verdict === undefined ? {} : { verdict: verdictMessage(verdict) }),
+  };
+  if (outcome.case === 'refusal') {
+    tell(deps, { ...base, kind: 'refused', sentence: outcome.refusal.sentence });
+    return;
+  }
+  if (request.kind !== 1) return;
+  for (const { svid } of outcome.identities) {
+    tell(deps, { ...base, kind: 'issued', spiffeId: svid.spiffeId.uri, sentence: `${svid.spiffeId.uri} is issued until ${svid.notAfter.toISOString()}` });
+  }
+}

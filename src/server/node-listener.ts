@@ -1,0 +1,170 @@
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Http2ServerRequest } from 'node:http2';
+import { createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { LacreError } from '../lacre-error.ts';
+import { Node } from '../proto/lacre/v1/node_pb.ts';
+import { enrol } from './enrolment.ts';
+import { LIMITS } from './limits.ts';
+import { type NodePeer, PEER, peerOf } from './node-listener-peer.ts';
+import type { ServerDeps } from './server-deps.ts';
+import { SessionRegistry } from './session-registry.ts';
+import { attest } from './session.ts';
+
+export interface NodeListener {
+  /** Resolves to where it listens. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<AddressInfo>;
+  /** Ends every session with UNAVAILABLE, and waits until all connections are gone. */
+  close(): Promise<void>;
+}
+
+/**
+ * The side of the server that nodes reach: `lacre.v1.Node` on HTTP/2 over TLS 1.3, without resumption. The server's
+ * certificate is its X.509-SVID; it follows the authority's rotation. Certificates of clients are asked for and proven
+ * by TLS, and verified by the calls themselves (Enrol has none yet).
+ */
+export function createNodeListener(deps: ServerDeps): NodeListener {
+  const registry = new SessionRegistry(deps);
+  const server = createSecureServer(tlsOptions(deps));
+  const connections = guard(server, deps);
+  server.on('request', handler(deps, registry, connections.peers));
+  const rotate = () => server.setSecureContext(tlsOptions(deps));
+  deps.events.on('bundleChanged', rotate);
+  return {
+    listen: (address) => listen(server, address),
+    close: async () => {
+      deps.events.off('bundleChanged', rotate);
+      registry.close(new LacreError('server.stopping', 'the server is stopping'));
+      await closed(server, connections.sessions);
+    },
+  };
+}
+
+function tlsOptions(deps: ServerDeps) {
+  const { certificateChainPem, privateKeyPem } = deps.keeper.serverIdentity();
+  return {
+    cert: certificateChainPem,
+    key: privateKeyPem,
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    requestCert: true,
+    rejectUnauthorized: false,
+    handshakeTimeout: LIMITS.handshakeMs,
+    unknownProtocolTimeout: 1,
+    maxSessionMemory: 32,
+    settings: { maxConcurrentStreams: 4, initialWindowSize: 1 << 20, maxHeaderListSize: 16 * 1024 },
+  } as const;
+}
+
+function handler(deps: ServerDeps, registry: SessionRegistry, peers: WeakMap<ServerHttp2Session, NodePeer>) {
+  return connectNodeAdapter({
+    routes: (router) => {
+      router.service(Node, {
+        enrol: (requests, context) => enrol(deps, requests, context),
+        attest: (requests, context) => attest(deps, registry, requests, context),
+      });
+    },
+    connect: false,
+    grpcWeb: false,
+    acceptCompression: [],
+    readMaxBytes: LIMITS.messageBytes,
+    contextValues: (request) => {
+      const session = (request as Http2ServerRequest).stream.session as ServerHttp2Session | undefined;
+      return createContextValues().set(PEER, session === undefined ? undefined : peers.get(session));
+    },
+  });
+}
+
+interface Connections {
+  readonly peers: WeakMap<ServerHttp2Session, NodePeer>;
+  readonly sessions: Set<ServerHttp2Session>;
+}
+
+/** Bounds on connections: how many, from where, and how long one may stand idle or silent. */
+function guard(server: Http2SecureServer, deps: ServerDeps): Connections {
+  const peers = new WeakMap<ServerHttp2Session, NodePeer>();
+  const sessions = new Set<ServerHttp2Session>();
+  const perAddress = new Map<string, number>();
+  server.on('connection', (socket: Socket) => countAddress(socket, perAddress));
+  server.on('tlsClientError', (error) => deps.log.debug({ reason: error.message }, 'a TLS handshake failed'));
+  server.on('sessionError', (error: Error) => deps.log.debug({ reason: error.message }, 'a connection failed'));
+  server.on('session', (session) => {
+    try {
+      peers.set(session, peerOf(session));
+    } catch (error) {
+      deps.log.warn({ reason: error instanceof Error ? error.message : '' }, 'a connection was refused');
+      session.destroy();
+      return;
+    }
+    sessions.add(session);
+    session.on('close', () => sessions.delete(session));
+    session.on('error', () => session.destroy());
+    keepAlive(session);
+  });
+  return { peers, sessions };
+}
+
+function countAddress(socket: Socket, perAddress: Map<string, number>): void {
+  const address = socket.remoteAddress ?? '';
+  const count = (perAddress.get(address) ?? 0) + 1;
+  if (count > LIMITS.connectionsPerAddress) {
+    socket.destroy();
+    return;
+  }
+  perAddress.set(address, count);
+  socket.once('close', () => {
+    const left = (perAddress.get(address) ?? 1) - 1;
+    if (left === 0) perAddress.delete(address);
+    else perAddress.set(address, left);
+  });
+}
+
+/** Ends a connection that opens no stream, or whose peer answers no ping. */
+function keepAlive(session: ServerHttp2Session): void {
+  let streams = 0;
+  let idleSince = Date.now();
+  let answered = true;
+  session.on('stream', (stream) => {
+    streams += 1;
+    stream.once('close', () => {
+      streams -= 1;
+      idleSince = Date.now();
+    });
+  });
+  const timer = setInterval(() => {
+    const idle = streams === 0 && Date.now() - idleSince > LIMITS.idleMs;
+    if (idle || !answered || session.destroyed) {
+      clearInterval(timer);
+      session.destroy();
+      return;
+    }
+    answered = false;
+    session.ping((error) => {
+      answered = error === null;
+    });
+  }, LIMITS.pingMs);
+  timer.unref();
+  session.once('close', () => clearInterval(timer));
+}
+
+function listen(server: Http2SecureServer, address: { host: string; port: number }): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.maxConnections = LIMITS.connections;
+    server.once('error', reject);
+    server.listen(address.port, address.host, () => {
+      server.off('error', reject);
+      resolve(server.address() as AddressInfo);
+    });
+  });
+}
+
+function closed(server: Http2SecureServer, sessions: Set<ServerHttp2Session>): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    for (const session of sessions) session.close();
+    setTimeout(() => {
+      for (const session of sessions) session.destroy();
+    }, 1000).unref();
+  });
+}

@@ -1,0 +1,55 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import type { Verdict } from '../appraisal/verdict.ts';
+import { type AttestResponse, AttestResponseSchema } from '../proto/lacre/v1/node_pb.ts';
+import type { VerifiedAttestationKey } from '../tpm/attestation-key.ts';
+import type { AnswerEntries } from './answer-entries.ts';
+import type { ClockPoint } from './epoch.ts';
+import type { NodeState } from './node-state.ts';
+import type { NonceBook } from './nonce.ts';
+import type { ServerDeps } from './server-deps.ts';
+import type { Outbox } from './session-outbox.ts';
+import type { Subscriptions } from './session-subscriptions.ts';
+import type { EpochRow } from './store-evidence.ts';
+import type { NodeRow } from './store-nodes.ts';
+
+/** Evidence that explained everything it quoted; only this session may use it. */
+export interface CurrentEvidence {
+  /** When its nonce was made. */
+  readonly time: Date;
+  readonly host: Verdict;
+}
+
+/** What the parts of one session share. */
+export interface SessionContext {
+  readonly deps: ServerDeps;
+  readonly node: NodeRow;
+  readonly fence: number;
+  readonly agentVersion: string;
+  /** Of this connection (RFC 9266), 32 bytes. */
+  readonly exporter: Uint8Array;
+  readonly key: VerifiedAttestationKey;
+  readonly outbox: Outbox<AttestResponse>;
+  readonly nonces: NonceBook;
+  readonly state: NodeState;
+  readonly subscriptions: Subscriptions;
+  readonly entries: AnswerEntries;
+  /** Undefined before the first quote of this session, and whenever the newest quote was no evidence. */
+  evidence: CurrentEvidence | undefined;
+  /** Newest evidence of this session, usable for issuing or not: what holds an identity is judged anew on it. */
+  last: CurrentEvidence | undefined;
+  /** Newest quote's point in the TPM's life. */
+  clock: ClockPoint | undefined;
+  /** As last written by this session, or found by it. */
+  epoch: EpochRow | undefined;
+  /** Grows with every change from outside (entries, references, node) while an answer is made. */
+  revision: number;
+}
+
+export function send(context: SessionContext, message: MessageInitShape<typeof AttestResponseSchema>['message']): void {
+  context.outbox.push(create(AttestResponseSchema, { message: message ?? { case: undefined } }));
+}
+
+export function nodeLabel(node: NodeRow): string {
+  return node.name === '' ? node.spiffeId : node.name;
+}

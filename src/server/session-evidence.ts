@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { fatalFinding } from '../appraisal/finding.ts';
+import { refuseVerdict, verdictMessage } from '../appraisal/verdict.ts';
+import { isLacreError, LacreError } from '../lacre-error.ts';
+import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
+import type { VerifiedQuote } from '../tpm/quote.ts';
+import { commitAnswers, prepareAnswers } from './answer.ts';
+import { type Batch, parseBatch, verifyEvidence } from './batch.ts';
+import { type ClockPoint, chooseEpoch, requireSameEpoch } from './epoch.ts';
+import { tell } from './events.ts';
+import { LIMITS } from './limits.ts';
+import type { OpenNonce } from './nonce.ts';
+import { nodeLabel, type SessionContext, send } from './session-context.ts';
+import { refusalOf } from './session-status.ts';
+import type { EpochRow } from './store-evidence.ts';
+import { judgeAnew, withdrawOverdue } from './withdrawal.ts';
+
+/**
+ * One quote with everything under it. On return every request has its answer, and all that the evidence changed is on
+ * disk; what is not evidence (a nonce of no more use, a list that explains no PCRs) leaves everything as it was, and
+ * the session without evidence.
+ * Codes, each of which ends the session: server.protocol, server.limit, server.epoch.*, server.store.*, tpm.*, ima.*.
+ */
+export async function handleEvidence(context: SessionContext, evidence: Evidence): Promise<void> {
+  const nonce = takeNonce(context, evidence);
+  if (nonce === undefined) return;
+  if (evidence.listLength !== BigInt(context.state.byteLength)) {
+    throw new LacreError('server.protocol', 'evidence is of another length of the list than was sent before it');
+  }
+  const batch = parseBatch(evidence, maxRequests(context), (id) => context.subscriptions.confirmable(id));
+  for (const request of batch.requests) context.subscriptions.admit(request.id);
+  const { key, exporter } = context;
+  const quote = verifyEvidence({ evidence, batch, nonce: nonce.value, key, exporter });
+  const point: ClockPoint = { akNameHex: quote.keyNameHex, ...quote.clock };
+  if (context.clock !== undefined) requireSameEpoch(context.clock, point);
+  if (!explained(context, quote, batch, nonce)) return;
+  const epoch = enterEpoch(context, point, nonce);
+  const host = context.state.judgeHost(nonce.madeAt);
+  context.last = { time: nonce.madeAt, host };
+  context.evidence = context.last;
+  for (const id of batch.confirms) context.subscriptions.confirm(id);
+  await answer(context, batch, epoch);
+  withdrawOverdue(context, nonce.number);
+  judgeAnew(context);
+  send(context, {
+    case: 'node',
+    value: { host: verdictMessage(host), verifiedEntries: BigInt(context.state.verifiedLength) },
+  });
+}
+
+/** A nonce that came too late is no fault of the workloads: they are asked for again, under the next quote. */
+function takeNonce(context: SessionContext, evidence: Evidence): OpenNonce | undefined {
+  const { deps, nonces } = context;
+  try {
+    return nonces.take(evidence.nonce, deps.clock.now());
+  } catch (error) {
+    if (!isLacreError(error, 'server.nonce.unknown')) throw error;
+    deps.log.info({ node: context.node.spiffeId, code: error.code }, error.message);
+    askAgain(context, evidence.requests);
+    return undefined;
+  }
+}
+
+function askAgain(context: SessionContext, requests: readonly WorkloadRequest[]): void {
+  for (const { id } of requests.slice(0, maxRequests(context))) {
+    send(context, { case: 'answer', value: { id, outcome: { case: 'quoteNeeded', value: {} } } });
+  }
+}
+
+/** Replays the list up to the quote. A quote that no prefix explains is no evidence, and ends what older evidence allowed. */
+function explained(context: SessionContext, quote: VerifiedQuote, batch: Batch, nonce: OpenNonce): boolean {
+  try {
+    context.state.verify(quote);
+    return true;
+  } catch (error) {
+    if (!isLacreError(error, 'ima.prefix.unexplained')) throw error;
+    context.evidence = undefined;
+    refuseAll(context, batch, nonce, error);
+    return false;
+  }
+}
+
+function refuseAll(context: SessionContext, batch: Batch, nonce: OpenNonce, error: LacreError): void {
+  const finding = fatalFinding('ima.list.unexplained', 'host', error.message);
+  const verdict = verdictMessage(refuseVerdict('host', [finding], nonce.madeAt));
+  const { deps, node, state } = context;
+  deps.log.warn({ node: node.spiffeId, code: error.code, entries: state.length }, error.message);
+  send(context, { case: 'node', value: { host: verdict, verifiedEntries: BigInt(state.verifiedLength) } });
+  for (const { id } of batch.requests) {
+    send(context, { case: 'answer', value: { id, outcome: { case: 'refusal', value: refusalOf(error, verdict, true) } } });
+  }
+}
+
+/** Draws or continues the epoch, and says what its row becomes with this evidence. */
+function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce): EpochRow {
+  const { state, epoch: stored, deps, node } = context;
+  let name = stored?.epoch ?? '';
+  if (context.clock === undefined) {
+    const choice = chooseEpoch(stored, point, state.passage);
+    if (stored !== undefined && choice.carriesTaints) state.carry(deps.store.evidence.taints(node.ekSha256Hex, stored.epoch));
+    if (!choice.continues) name = randomUUID();
+    if (stored !== undefined && !choice.continues) {
+      tell(deps, { kind: 'node', node: node.spiffeId, sentence: `node ${nodeLabel(node)} begins a new epoch` });
+    }
+  }
+  context.clock = point;
+  return { ...point, ...state.point(), epoch: name, evidenceAt: nonce.madeAt };
+}
+
+/** Judges, signs, and commits; where anything changed meanwhile, all is judged again. */
+async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): Promise<void> {
+  for (;;) {
+    const { revision } = context;
+    const answers = await prepareAnswers(context, batch.requests);
+    if (context.outbox.ended) throw new LacreError('server.store.fenced', 'the session ended while it was answered');
+    if (context.revision !== revision) continue;
+    commitAnswers(context, answers, epoch);
+    return;
+  }
+}
+
+function maxRequests(context: SessionContext): number {
+  return Math.min(context.deps.config.limits.requestsPerEvidence, LIMITS.requestsPerEvidence);
+}

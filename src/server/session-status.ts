@@ -1,0 +1,54 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { create } from '@bufbuild/protobuf';
+import type { GrpcStatus } from '../error-code.ts';
+import { LacreError } from '../lacre-error.ts';
+import { type Refusal, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
+import type { Verdict } from '../proto/lacre/v1/verdict_pb.ts';
+
+const CODES: Readonly<Record<GrpcStatus, Code>> = {
+  INVALID_ARGUMENT: Code.InvalidArgument,
+  NOT_FOUND: Code.NotFound,
+  ALREADY_EXISTS: Code.AlreadyExists,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  RESOURCE_EXHAUSTED: Code.ResourceExhausted,
+  FAILED_PRECONDITION: Code.FailedPrecondition,
+  ABORTED: Code.Aborted,
+  UNIMPLEMENTED: Code.Unimplemented,
+  INTERNAL: Code.Internal,
+  UNAVAILABLE: Code.Unavailable,
+  UNAUTHENTICATED: Code.Unauthenticated,
+  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
+};
+
+/** Trailer that holds the error code of src/error-code.ts, so that the other side can branch on it. */
+export const CODE_TRAILER = 'lacre-code';
+
+/** A call that ends because an appraisal failed: the verdict goes with it, as the detail `Refusal`. */
+export class RefusedError extends LacreError {
+  readonly verdict: Verdict;
+
+  constructor(code: LacreError['code'], sentence: string, verdict: Verdict) {
+    super(code, sentence);
+    this.verdict = verdict;
+  }
+}
+
+/** What the caller sees of an error: a LacreError by its table; anything else is a fault of the server, told as no more. */
+export function statusOf(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (!(error instanceof LacreError)) return new ConnectError('the server failed; its log says why', Code.Internal);
+  const verdict = error instanceof RefusedError ? error.verdict : undefined;
+  const refusal = refusalOf(error, verdict);
+  return new ConnectError(
+    error.message,
+    CODES[error.grpcStatus],
+    { [CODE_TRAILER]: error.code },
+    verdict === undefined ? [] : [{ desc: RefusalSchema, value: refusal }],
+  );
+}
+
+export function refusalOf(error: LacreError, verdict?: Verdict, retry = false): Refusal {
+  const refusal = create(RefusalSchema, { code: error.code, sentence: error.message, retry });
+  if (verdict !== undefined) refusal.verdict = verdict;
+  return refusal;
+}

@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { VerifiedX509Svid } from '../identity/x509-svid.ts';
+import { LacreError } from '../lacre-error.ts';
+import type { AttestHello, AttestRequest, AttestResponse, ListChunk } from '../proto/lacre/v1/node_pb.ts';
+import { verifyAttestationKey } from '../tpm/attestation-key.ts';
+import { parsePublicArea } from '../tpm/public-area.ts';
+import { AnswerEntries } from './answer-entries.ts';
+import { answerOnReusedEvidence } from './answer-reused.ts';
+import { LIMITS } from './limits.ts';
+import { NodeState } from './node-state.ts';
+import { NonceBook, type OpenNonce } from './nonce.ts';
+import type { ServerDeps } from './server-deps.ts';
+import { nodeLabel, type SessionContext, send } from './session-context.ts';
+import { handleEvidence } from './session-evidence.ts';
+import { Outbox } from './session-outbox.ts';
+import { markLost, type OpenSession, silenceMs } from './session-registry.ts';
+import { Subscriptions } from './session-subscriptions.ts';
+import type { NodeRow } from './store-nodes.ts';
+import { judgeAnew, withdrawNode } from './withdrawal.ts';
+
+const TICK_MS = 250;
+
+/**
+ * One session of a node: a stream each way (lacre.v1.Node.Attest). Messages are handled one after another, so that a
+ * quote is judged on exactly the list that was sent before it. Whatever the protocol does not allow ends the session.
+ */
+export class Session implements OpenSession {
+  readonly #context: SessionContext;
+  readonly #startedAt: number;
+  readonly #expiresAt: Date;
+
+  private constructor(context: SessionContext, expiresAt: Date) {
+    this.#context = context;
+    this.#expiresAt = expiresAt;
+    this.#startedAt = context.deps.clock.now().getTime();
+  }
+
+  /** Reads the event log, draws the fence. Codes: boot.*, tpm.*, server.limit, server.store.*. */
+  static open(
+    deps: ServerDeps,
+    input: {
+      readonly node: NodeRow;
+      readonly svid: VerifiedX509Svid;
+      readonly exporter: Uint8Array;
+      readonly hello: AttestHello;
+    },
+  ): Session {
+    const { node, svid, exporter, hello } = input;
+    if (hello.agentVersion.length > LIMITS.textBytes) throw new LacreError('server.limit', 'the agent version is too long');
+    const key = verifyAttestationKey(parsePublicArea(node.akPublic ?? new Uint8Array()));
+    const epoch = deps.store.evidence.epoch(node.ekSha256Hex);
+    const state = NodeState.begin(deps, { node, eventLog: hello.eventLog, stored: epoch });
+    const context: SessionContext = {
+      deps,
+      node,
+      exporter,
+      key,
+      state,
+      agentVersion: hello.agentVersion,
+      fence: deps.store.nodes.nextFence(node.ekSha256Hex),
+      outbox: new Outbox(LIMITS.sendQueue),
+      nonces: new NonceBook((length) => new Uint8Array(randomBytes(length))),
+      subscriptions: new Subscriptions(),
+      entries: new AnswerEntries(deps, node.spiffeId),
+      evidence: undefined,
+      last: undefined,
+      clock: undefined,
+      epoch,
+      revision: 0,
+    };
+    return new Session(context, svid.notAfter);
+  }
+
+  get ekSha256Hex(): string {
+    return this.#context.node.ekSha256Hex;
+  }
+
+  get fence(): number {
+    return this.#context.fence;
+  }
+
+  get evidenceTime(): Date | undefined {
+    return this.#context.evidence?.time;
+  }
+
+  /** Runs until either side ends it. */
+  async *run(incoming: AsyncIterator<AttestRequest>, signal: AbortSignal): AsyncGenerator<AttestResponse> {
+    const { outbox } = this.#context;
+    const timer = setInterval(() => this.#tick(), TICK_MS);
+    const onAbort = () => outbox.finish();
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#sendOpen();
+    const pump = this.#pump(incoming);
+    try {
+      yield* outbox;
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener('abort', onAbort);
+      outbox.finish();
+      this.#context.evidence = undefined;
+      await Promise.race([pump, nextTurn()]);
+    }
+  }
+
+  end(error: LacreError): void {
+    this.#context.evidence = undefined;
+    this.#context.revision += 1;
+    if (error.code === 'server.node.banned') withdrawNode(this.#context, error);
+    this.#context.outbox.fail(error);
+  }
+
+  entriesChanged(): void {
+    this.#context.entries.forget();
+    this.#context.revision += 1;
+    judgeAnew(this.#context);
+    send(this.#context, { case: 'entriesChanged', value: {} });
+  }
+
+  bundleChanged(): void {
+    send(this.#context, { case: 'bundle', value: { bundle: this.#context.deps.keeper.bundle() } });
+  }
+
+  referencesChanged(changed: { readonly image?: string; readonly host?: string }): void {
+    this.#context.revision += 1;
+    if (changed.host !== undefined && this.#context.state.dependsOnHost(changed.host)) {
+      this.end(new LacreError('server.epoch.ended', 'reference values of the host changed: the whole list is judged anew'));
+      return;
+    }
+    if (changed.image === undefined) return;
+    this.#context.state.imageChanged(changed.image);
+    judgeAnew(this.#context);
+    send(this.#context, { case: 'entriesChanged', value: {} });
+  }
+
+  async #pump(incoming: AsyncIterator<AttestRequest>): Promise<void> {
+    const { outbox } = this.#context;
+    try {
+      while (!outbox.ended) {
+        const next = await incoming.next();
+        if (next.done === true) break;
+        if (!outbox.ended) await this.#handle(next.value);
+      }
+      outbox.finish();
+    } catch (error) {
+      this.#context.evidence = undefined;
+      outbox.fail(error);
+    }
+  }
+
+  async #handle(request: AttestRequest): Promise<void> {
+    const { state } = this.#context;
+    const { message } = request;
+    switch (message.case) {
+      case 'list':
+        return this.#appendList(message.value);
+      case 'containers':
+        state.changeContainers(message.value);
+        return judgeAnew(this.#context);
+      case 'observation':
+        state.observe(message.value);
+        return judgeAnew(this.#context);
+      case 'evidence':
+        await handleEvidence(this.#context, message.value);
+        return this.#sendNonces(this.#context.nonces.refill(this.#now(), this.#context.entries.smallestAgeMs));
+      case 'request':
+        return answerOnReusedEvidence(this.#context, message.value);
+      case 'release':
+        for (const id of message.value.ids) this.#context.subscriptions.release(id);
+        return;
+      default:
+        throw new LacreError('server.protocol', `a session takes no ${message.case ?? 'empty message'} at this point`);
+    }
+  }
+
+  /** New entries only lower trust until a quote covers them. The event loop gets a turn after each chunk. */
+  async #appendList(chunk: ListChunk): Promise<void> {
+    const { state } = this.#context;
+    if (chunk.offset !== BigInt(state.byteLength)) {
+      throw new LacreError('server.protocol', `the list goes on at byte ${state.byteLength}, and a chunk is of ${chunk.offset}`);
+    }
+    state.append(chunk.data);
+    if (state.takeWorsened()) judgeAnew(this.#context);
+    await nextTurn();
+  }
+
+  #sendOpen(): void {
+    const { deps, node, nonces, entries, state } = this.#context;
+    const open = {
+      resumeOffset: BigInt(state.byteLength),
+      quoteIntervalMs: deps.config.quoteIntervalMs,
+      pollIntervalMs: deps.config.pollIntervalMs,
+      trustDomain: deps.config.trustDomain.name,
+      bundle: deps.keeper.bundle(),
+      spiffeId: node.spiffeId,
+      maxRequests: Math.min(deps.config.limits.requestsPerEvidence, LIMITS.requestsPerEvidence),
+    };
+    send(this.#context, { case: 'open', value: open });
+    this.#sendNonces(nonces.renew(this.#now(), entries.smallestAgeMs));
+  }
+
+  #sendNonces(made: readonly OpenNonce[]): void {
+    if (made.length === 0) return;
+    const nonces = made.map(({ value, lifetimeMs }) => ({ value, lifetimeMs }));
+    send(this.#context, { case: 'nonces', value: { nonces } });
+  }
+
+  #tick(): void {
+    const { nonces, entries, outbox, state } = this.#context;
+    if (outbox.ended) return;
+    const now = this.#now();
+    if (now >= this.#expiresAt) {
+      this.end(new LacreError('server.node.unauthenticated', "the agent's SVID has expired: enrol again"));
+      return;
+    }
+    if (this.#silent(now)) return;
+    this.#sendNonces(nonces.renew(now, entries.smallestAgeMs));
+    if (state.age(now)) judgeAnew(this.#context);
+  }
+
+  /** Twice the interval without evidence and the node is lost; the first evidence may follow a long list. */
+  #silent(now: Date): boolean {
+    const { deps, node, last } = this.#context;
+    const since = last?.time.getTime() ?? this.#startedAt;
+    const allowed = last === undefined ? LIMITS.enrolmentMs : silenceMs(deps.config.quoteIntervalMs);
+    if (now.getTime() - since <= allowed) return false;
+    const sentence = `no quote came from node ${nodeLabel(node)} for ${Math.round((now.getTime() - since) / 1000)} s`;
+    markLost(deps, node.ekSha256Hex, sentence);
+    this.end(new LacreError('server.node.silent', sentence));
+    return true;
+  }
+
+  #now(): Date {
+    return this.#context.deps.clock.now();
+  }
+}

@@ -1,0 +1,87 @@
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import { VerifiedX509Svid, verifyX509Svid } from '../identity/x509-svid.ts';
+import { LacreError } from '../lacre-error.ts';
+import type { AttestHello, AttestRequest, AttestResponse } from '../proto/lacre/v1/node_pb.ts';
+import { type NodePeer, PEER } from './node-listener-peer.ts';
+import { LIMITS } from './limits.ts';
+import type { ServerDeps } from './server-deps.ts';
+import type { SessionRegistry } from './session-registry.ts';
+import { Session } from './session-stream.ts';
+import { statusOf } from './session-status.ts';
+import type { NodeRow } from './store-nodes.ts';
+
+/**
+ * lacre.v1.Node.Attest: one session of an enrolled node. The connection's client certificate must be an agent's SVID
+ * of ours whose node is in the inventory and not banned; the session ends with the certificate at the latest.
+ */
+export async function* attest(
+  deps: ServerDeps,
+  registry: SessionRegistry,
+  requests: AsyncIterable<AttestRequest>,
+  context: HandlerContext,
+): AsyncGenerator<AttestResponse> {
+  try {
+    const peer = context.values.get(PEER);
+    const { node, svid } = authenticate(deps, peer);
+    registry.requireRoom();
+    const incoming = requests[Symbol.asyncIterator]();
+    const hello = await firstHello(incoming);
+    const session = Session.open(deps, { node, svid, exporter: peer?.exporter ?? new Uint8Array(), hello });
+    registry.open(session);
+    try {
+      yield* session.run(incoming, context.signal);
+    } finally {
+      registry.closed(session);
+    }
+  } catch (error) {
+    if (!context.signal.aborted) logEnd(deps, error);
+    throw statusOf(error);
+  }
+}
+
+/** Codes: server.node.unauthenticated, server.node.missing, server.node.banned, identity.*. */
+export function authenticate(
+  deps: ServerDeps,
+  peer: NodePeer | undefined,
+): { readonly node: NodeRow; readonly svid: VerifiedX509Svid } {
+  if (peer?.certificate === undefined) {
+    throw new LacreError('server.node.unauthenticated', 'the node showed no certificate: it must enrol first');
+  }
+  const svid = verifyX509Svid({ chain: [peer.certificate], bundle: deps.keeper.bundle(), now: deps.clock.now() });
+  const node = deps.store.nodes.bySpiffeId(svid.spiffeId.uri);
+  if (node === undefined) {
+    throw new LacreError('server.node.missing', `${svid.spiffeId.uri} is not in the inventory: lacre node add`);
+  }
+  if (node.banned) throw new LacreError('server.node.banned', `node ${svid.spiffeId.uri} is banned`);
+  if (node.akPublic === undefined) {
+    throw new LacreError('server.node.unauthenticated', `node ${svid.spiffeId.uri} must enrol again`);
+  }
+  return { node, svid };
+}
+
+async function firstHello(incoming: AsyncIterator<AttestRequest>): Promise<AttestHello> {
+  const first = await withTimeout(incoming.next(), LIMITS.helloMs, 'the node said no hello in time');
+  if (first.done === true || first.value.message.case !== 'hello') {
+    throw new LacreError('server.protocol', 'a session begins with a hello');
+  }
+  return first.value.message.value;
+}
+
+/** Codes: server.timeout, with the sentence. */
+export async function withTimeout<T>(work: Promise<T>, timeoutMs: number, sentence: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new LacreError('server.timeout', sentence)), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function logEnd(deps: ServerDeps, error: unknown): void {
+  if (error instanceof LacreError) deps.log.warn({ code: error.code, ...error.details }, `a session ended: ${error.message}`);
+  else deps.log.error({ err: error }, 'a session failed');
+}
