@@ -1,30 +1,47 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { equalBytes } from '../bytes/equal.ts';
+import { toHex } from '../bytes/hex.ts';
 import { LacreError } from '../lacre-error.ts';
+import { DerReader, TAG } from './der.ts';
 
-const CURVES: readonly string[] = ['prime256v1', 'secp384r1'];
 const MAX_BYTES = 2048;
+/** AlgorithmIdentifier of a named curve (RFC 5480, 2.1.1), by the point's length: only the uncompressed form is taken. */
+const CURVES: ReadonlyMap<string, number> = new Map([
+  ['301306072a8648ce3d020106082a8648ce3d030107', 65],
+  ['301006072a8648ce3d020106052b81040022', 97],
+]);
+/** rsaEncryption (RFC 3279, 2.3.1). */
+const RSA = '300d06092a864886f70d0101010500';
 
 /**
- * Reads a SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of a kind that SVIDs may hold: P-256 or P-384 as a named curve, or
- * RSA of 2048 to 4096 bits with an odd exponent of at least 65537. The bytes are exactly the key's DER. That somebody
- * holds the private key is not proven.
- * Codes: identity.key.malformed, identity.key.refused.
+ * Reads a SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of a kind that SVIDs may hold: P-256 or P-384 as a named curve with
+ * an uncompressed point, or RSA of 2048 to 4096 bits with an odd exponent of at least 65537. The bytes are exactly the
+ * key's DER. That somebody holds the private key is not proven.
+ * Codes: identity.key.malformed, identity.key.refused, identity.der.malformed.
  */
 export function parsePublicKey(spki: Uint8Array): KeyObject {
   if (spki.length > MAX_BYTES) throw malformed();
+  const outer = new DerReader(spki, 'the public key');
+  const info = outer.enter(TAG.sequence);
+  outer.end();
+  const algorithm = toHex(info.readWhole(TAG.sequence));
+  const bits = info.read(TAG.bitString);
+  info.end();
+  const pointLength = CURVES.get(algorithm);
+  const uncompressed = bits[0] === 0 && bits[1] === 4 && bits.length - 1 === pointLength;
+  if (algorithm !== RSA && !uncompressed) throw refused();
   const key = readKey(spki);
-  const details = key.asymmetricKeyDetails ?? {};
-  if (key.asymmetricKeyType === 'ec' && CURVES.includes(details.namedCurve ?? '')) return key;
-  const bits = details.modulusLength ?? 0;
-  const exponent = details.publicExponent ?? 0n;
-  const rsa = key.asymmetricKeyType === 'rsa' && bits >= 2048 && bits <= 4096;
-  if (rsa && exponent >= 65_537n && exponent % 2n === 1n) return key;
-  throw new LacreError('identity.key.refused', 'a key must be P-256, P-384 or RSA of 2048 to 4096 bits', {
-    type: key.asymmetricKeyType ?? 'unknown',
-  });
+  if (algorithm === RSA) checkRsa(key);
+  return key;
 }
 
+function checkRsa(key: KeyObject): void {
+  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+  const sized = modulusLength >= 2048 && modulusLength <= 4096;
+  if (!sized || publicExponent < 65_537n || publicExponent % 2n === 0n) throw refused();
+}
+
+/** OpenSSL checks that a point lies on its curve. */
 function readKey(spki: Uint8Array): KeyObject {
   try {
     const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
@@ -33,6 +50,10 @@ function readKey(spki: Uint8Array): KeyObject {
     throw malformed(error);
   }
   throw malformed();
+}
+
+function refused(): LacreError {
+  return new LacreError('identity.key.refused', 'a key must be P-256, P-384 or RSA of 2048 to 4096 bits');
 }
 
 function malformed(cause?: unknown): LacreError {

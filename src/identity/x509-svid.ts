@@ -82,7 +82,11 @@ interface ReadCertificate {
 function readCertificate(bytes: Uint8Array): ReadCertificate {
   const fields = parseCertificateFields(bytes);
   try {
-    return { certificate: new X509Certificate(bytes), fields };
+    const certificate = new X509Certificate(bytes);
+    // A time that cannot be read is NaN, which is neither before nor after anything.
+    const times = [certificate.validFromDate, certificate.validToDate];
+    if (times.some((time) => Number.isNaN(time.getTime()))) throw new Error('its validity cannot be read');
+    return { certificate, fields };
   } catch (error) {
     throw new LacreError('identity.certificate.malformed', 'the certificate cannot be read', {}, { cause: error });
   }
