@@ -15,10 +15,18 @@ function addServer(program: Command): void {
     .command('run')
     .description('run the server until SIGTERM')
     .requiredOption('--config <file>', 'its configuration (docs/server.md)')
-    .addHelpText('after', examples('lacre server run --config /etc/lacre/server.yaml'))
-    .action(async (options: { config: string }) => {
+    .argument('[settings...]', 'any scalar key of the file as a flag, such as --ca-svid-ttl 5m')
+    .allowUnknownOption()
+    .addHelpText(
+      'after',
+      examples(
+        'lacre server run --config /etc/lacre/server.yaml',
+        'lacre server run --config server.yaml --listen 0.0.0.0:8443',
+      ),
+    )
+    .action(async (settings: string[], options: { config: string }) => {
       const { runServer } = await import('../server/run.ts');
-      await runServer(options.config);
+      await runServer(options.config, settings);
     });
 }
 
