@@ -58,8 +58,8 @@ function absolute(name: string): string {
   return pathText(Buffer.from(`/${name.replace(/^(\.?\/)+/, '')}`));
 }
 
-async function digestOf(content: AsyncIterable<string | Uint8Array>): Promise<Uint8Array> {
+async function digestOf(content: AsyncIterable<unknown>): Promise<Uint8Array> {
   const hash = createHash('sha256');
-  for await (const chunk of content) hash.update(chunk);
+  for await (const chunk of content) hash.update(chunk as Uint8Array);
   return new Uint8Array(hash.digest());
 }
