@@ -54,7 +54,18 @@ export const ERROR_CODES = {
   'tpm.batch.duplicate': invalid('two requests of a batch are the same'),
   'tpm.response.code': unavailable('the TPM answered a command with an error'),
   // boot
+  'boot.log.malformed': invalid("a firmware event log breaks the PC Client Platform Firmware Profile"),
+  'boot.log.oversized': exhausted('a firmware event log is over its bound'),
+  'boot.log.bank': { grpc: 'FAILED_PRECONDITION', exit: 3, meaning: 'a firmware event log has no SHA-256 digests' },
+  'boot.image.malformed': invalid('a kernel is no PE/COFF image, or one whose hash is not defined'),
   // ima
+  'ima.entry.malformed': invalid('an entry of the measurement list is not as the kernel writes it'),
+  'ima.entry.oversized': exhausted('an entry of the measurement list is over its bound'),
+  'ima.entry.pcr': refused('an entry of the measurement list is for a PCR that the node policy does not use'),
+  'ima.entry.template': refused('an entry of the measurement list is in a template whose meaning no digest holds fast'),
+  'ima.list.oversized': exhausted('the measurement list has more unproven entries than are kept'),
+  'ima.prefix.unexplained': refused('no prefix of the measurement list explains the quoted PCRs: the quote is no evidence'),
+  'ima.boot-aggregate': refused('the measurement list does not begin with the boot that the event log shows'),
   'ima.policy.pool': invalid('the uid pool of an IMA policy lies where users of the host may be'),
   // container
   'container.malformed': invalid('a record of a container or caller has a field that is not as it must be'),
@@ -126,6 +137,12 @@ export const ERROR_CODES = {
   'server.subject.missing': missing('nothing has this name, id or SPIFFE ID'),
   'server.subject.ambiguous': invalid('more than one node or container begins so'),
   // agent
+  'agent.native.unavailable': unavailable("the agent's native part can't be loaded"),
+  'agent.engine.unavailable': unavailable("the container engine's files or socket can't be read"),
+  'agent.caller.ended': unavailable('the process that asked has ended meanwhile'),
+  'agent.caller.not-in-container': refused('the process that asked runs in no container of a known engine'),
+  'agent.caller.engine': unavailable('the container of the process that asked is not known to its engine'),
+  'agent.caller.unreadable': fault("the agent can't read what it must of the process that asked"),
   'agent.tpm.address': invalid('the address names no TPM'),
   'agent.tpm.unavailable': unavailable('the TPM cannot be opened or does not speak as a TPM'),
   'agent.tpm.timeout': { grpc: 'DEADLINE_EXCEEDED', exit: 5, meaning: 'the TPM did not answer in time' },

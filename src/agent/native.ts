@@ -1,0 +1,122 @@
+import { chmodSync, closeSync, constants, mkdtempSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LacreError } from '../lacre-error.ts';
+
+/** The process at the other end of a unix socket, as the kernel kept it when it connected. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** System calls that Node lacks (native/lacre.c). Each throws an Error whose `code` is the errno's name. */
+export interface Native {
+  /** SO_PEERCRED of a connected unix socket. */
+  peerCredentials(fd: number): PeerCredentials;
+  /** SO_PEERPIDFD: a descriptor of just that process, to be closed by the caller. ENOPROTOOPT before Linux 6.5. */
+  peerPidfd(fd: number): number;
+  /** pidfd_open(2): of whatever process has that pid now. */
+  pidfdOpen(pid: number): number;
+  /** False once the process has ended. */
+  isAlive(pidfd: number): boolean;
+  /** No core files; no process without CAP_SYS_PTRACE reads this one's memory. */
+  setNotDumpable(): void;
+  /** One datagram: sd_notify(3). A path that begins with `@` is an abstract name. */
+  notify(socketPath: string, text: string): void;
+}
+
+export interface NativePlace {
+  /**
+   * A folder that only the agent writes to, on a file system that executes. The addon is put there as `lacre.node`, so
+   * that the kernel's list names it by a path that reference values can hold.
+   */
+  readonly folder?: string | undefined;
+  /** Folders for a nameless file where that one can't be used: IMA then logs an inode number for a name. */
+  readonly temporary?: readonly string[];
+}
+
+const ASSET = 'lacre.node';
+const TEMPORARY = ['/run', '/dev/shm', '/tmp'];
+const FUNCTIONS = ['peerCredentials', 'peerPidfd', 'pidfdOpen', 'isAlive', 'setNotDumpable', 'notify'] as const;
+/** Of fcntl.h; Node doesn't name it. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+/**
+ * Loads the addon: inside the single executable from its asset, else from build/native.
+ * Throws agent.native.unavailable, which names every place that was tried.
+ */
+export function loadNative(place: NativePlace = {}): Native {
+  const sea = process.getBuiltinModule('node:sea');
+  if (!sea.isSea()) return open(builtPath());
+  return loadNativeBytes(new Uint8Array(sea.getRawAsset(ASSET)), place);
+}
+
+/** Loads the addon from its bytes. Throws agent.native.unavailable. */
+export function loadNativeBytes(addon: Uint8Array, { folder, temporary = TEMPORARY }: NativePlace = {}): Native {
+  const faults: string[] = [];
+  const attempt = (where: string, load: () => Native): Native | undefined => {
+    try {
+      return load();
+    } catch (error) {
+      faults.push(`${where}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  };
+  const named = folder === undefined ? undefined : attempt(folder, () => loadNamed(addon, folder));
+  if (named !== undefined) return named;
+  for (const place of temporary) {
+    const loaded = attempt(place, () => loadNameless(addon, place));
+    if (loaded !== undefined) return loaded;
+  }
+  throw new LacreError(
+    'agent.native.unavailable',
+    `the agent's native part can't be loaded from any folder (are all mounted noexec?): ${faults.join('; ')}`,
+  );
+}
+
+/** Writes it beside, then renames: another agent never maps half a file. */
+function loadNamed(addon: Uint8Array, folder: string): Native {
+  const workspace = mkdtempSync(join(folder, '.native-'));
+  try {
+    const written = join(workspace, ASSET);
+    writeFileSync(written, addon, { mode: 0o400 });
+    chmodSync(written, 0o400);
+    renameSync(written, join(folder, ASSET));
+  } finally {
+    rmSync(workspace, { recursive: true, force: true });
+  }
+  return dlopen(join(folder, ASSET));
+}
+
+function loadNameless(addon: Uint8Array, folder: string): Native {
+  const fd = openSync(folder, O_TMPFILE | constants.O_RDWR, 0o400);
+  try {
+    for (let written = 0; written < addon.length; ) written += writeSync(fd, addon, written);
+    return dlopen(`/proc/self/fd/${fd}`);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function open(path: string): Native {
+  try {
+    return dlopen(path);
+  } catch (cause) {
+    const sentence = `the agent's native part can't be loaded from ${path}; run scripts/build-native.ts`;
+    throw new LacreError('agent.native.unavailable', sentence, {}, { cause });
+  }
+}
+
+function dlopen(path: string): Native {
+  const module: { exports: Partial<Native> } = { exports: {} };
+  process.dlopen(module, path);
+  for (const name of FUNCTIONS) {
+    if (typeof module.exports[name] !== 'function') throw new Error(`${path} has no function ${name}`);
+  }
+  return module.exports as Native;
+}
+
+function builtPath(): string {
+  return join(dirname(fileURLToPath(import.meta.url)), '../../build/native', ASSET);
+}
