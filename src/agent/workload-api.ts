@@ -86,7 +86,10 @@ function accept(
   socket.once('close', () => counter.leave(caller.uid));
   const session = performServerHandshake(socket, SESSION_OPTIONS);
   sessions.add(session);
-  session.once('close', () => sessions.delete(session));
+  session.once('close', () => {
+    sessions.delete(session);
+    socket.destroy();
+  });
   session.on('error', () => session.destroy());
   session.on('stream', (stream, headers) => {
     handleStream(deps, caller, counter, stream, headers).catch((error: unknown) => {
@@ -227,9 +230,11 @@ async function removeStale(path: string): Promise<void> {
   if (!found.isSocket()) throw new LacreError('agent.workload.socket', `${path} is there and is no socket`, { path });
   const alive = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
-    probe.once('connect', () => resolve(true));
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
     probe.once('error', () => resolve(false));
-    probe.once('close', () => probe.destroy());
   });
   if (alive) throw new LacreError('agent.workload.socket', `another program serves ${path}`, { path });
   await rm(path, { force: true });
