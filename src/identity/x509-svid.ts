@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
 import { type CertificateFields, KEY_USAGE, OID, parseCertificateFields } from './certificate-fields.ts';
 import { parsePublicKey } from './public-key.ts';
@@ -63,7 +63,7 @@ export function verifyX509Svid(input: {
   const leaf = readCertificate(leafBytes);
   const spiffeId = checkLeaf(leaf.fields);
   checkTime(leaf.certificate, now);
-  const publicKey = new Uint8Array(leaf.certificate.publicKey.export({ format: 'der', type: 'spki' }));
+  const publicKey = new Uint8Array(leaf.key.export({ format: 'der', type: 'spki' }));
   parsePublicKey(publicKey);
   const roots = bundle.map(readCertificate);
   if (!chains(leaf, intermediates.map(readCertificate), roots, now, 0)) {
@@ -77,6 +77,7 @@ export function verifyX509Svid(input: {
 interface ReadCertificate {
   readonly certificate: X509Certificate;
   readonly fields: CertificateFields;
+  readonly key: KeyObject;
 }
 
 function readCertificate(bytes: Uint8Array): ReadCertificate {
@@ -86,7 +87,7 @@ function readCertificate(bytes: Uint8Array): ReadCertificate {
     // A time that cannot be read is NaN, which is neither before nor after anything.
     const times = [certificate.validFromDate, certificate.validToDate];
     if (times.some((time) => Number.isNaN(time.getTime()))) throw new Error('its validity cannot be read');
-    return { certificate, fields };
+    return { certificate, fields, key: certificate.publicKey };
   } catch (error) {
     throw new LacreError('identity.certificate.malformed', 'the certificate cannot be read', {}, { cause: error });
   }
@@ -146,7 +147,7 @@ function mayIssue(issuer: ReadCertificate, subject: ReadCertificate, now: Date, 
   if (fields.unknownCritical.length > 0 || !SIGNATURES.includes(fields.signatureAlgorithm)) return false;
   if (now < certificate.validFromDate || now > certificate.validToDate) return false;
   if (!sameDomain(fields, subject.fields)) return false;
-  return subject.certificate.checkIssued(certificate) && subject.certificate.verify(certificate.publicKey);
+  return subject.certificate.checkIssued(certificate) && subject.certificate.verify(issuer.key);
 }
 
 /** An authority that carries a SPIFFE ID is believed for its own trust domain only (X509-SVID 3.2). */
