@@ -44,6 +44,7 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
 ]);
 const RSA_ENCRYPTION = '1.2.840.113549.1.1.1';
 const RSAES_OAEP = '1.2.840.113549.1.1.7';
+const DER_NULL: ArrayBuffer = Uint8Array.of(5, 0).buffer;
 
 /** Parses one certificate of an endorsement chain, DER. Throws tpm.endorsement.certificate. */
 export function parseEndorsementCertificate(der: Uint8Array): EndorsementCertificate {
@@ -68,7 +69,7 @@ export function certificateSpki(certificate: Uint8Array): Uint8Array {
     const info = AsnConvert.parse(certificate, Certificate).tbsCertificate.subjectPublicKeyInfo;
     const { algorithm } = info.algorithm;
     const id = algorithm === RSAES_OAEP ? RSA_ENCRYPTION : algorithm;
-    const parameters = algorithm === RSAES_OAEP ? AsnSerializer.serialize(null) : info.algorithm.parameters;
+    const parameters = algorithm === RSAES_OAEP ? DER_NULL : info.algorithm.parameters;
     const plain = new SubjectPublicKeyInfo({
       algorithm: new AlgorithmIdentifier({ algorithm: id, ...(parameters === undefined ? {} : { parameters }) }),
       subjectPublicKey: info.subjectPublicKey,
@@ -83,7 +84,7 @@ export function certificateSpki(certificate: Uint8Array): Uint8Array {
 type ExtensionFacts = Omit<EndorsementCertificate, 'x509'>;
 
 function readExtensions(certificate: Certificate): ExtensionFacts {
-  const extensions: readonly Extension[] = certificate.tbsCertificate.extensions ?? [];
+  const extensions: readonly Extension[] = Array.from(certificate.tbsCertificate.extensions ?? []);
   const ids = extensions.map((extension) => extension.extnID);
   if (new Set(ids).size !== ids.length) throw new Error('an extension occurs twice');
   const constraints = decode(extensions, id_ce_basicConstraints, BasicConstraints);

@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, KeyObject, webcrypto, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AsnConvert, AsnSerializer } from '@peculiar/asn1-schema';
-import { Certificate } from '@peculiar/asn1-x509';
+import { Certificate, KeyUsageFlags } from '@peculiar/asn1-x509';
 import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-  Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509';
+  issueCertificate,
+  type Party,
+  type PartyOptions,
+  unknownExtension,
+} from '../../test/simulator/soft-certificate.ts';
 import { EK_ATTRIBUTES, forgePublicArea } from '../../test/simulator/soft-key.ts';
 import { fromHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
@@ -101,149 +99,87 @@ test('more intermediates than any chain needs are refused unread', () => {
   assert.throws(() => verifyEndorsement({ ...input, intermediates }), { code: 'tpm.endorsement.certificate' });
 });
 
-interface Party {
-  readonly name: string;
-  readonly keys: CryptoKeyPair;
-  readonly der: Uint8Array;
-}
-type CryptoKeyPair = webcrypto.CryptoKeyPair;
-
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const NOW = new Date('2026-12-01T00:00:00Z');
 const EK_CERTIFICATE = '2.23.133.8.1';
 
-interface PartyOptions {
-  readonly ca?: boolean;
-  readonly pathLength?: number;
-  readonly usage?: KeyUsageFlags | undefined;
-  readonly extended?: string[];
-  readonly extension?: Extension;
-  readonly notAfter?: Date;
-  readonly publicKey?: webcrypto.CryptoKey;
+function ca(name: string, issuer?: Party, options: PartyOptions = {}): Party {
+  return issueCertificate(name, issuer, { usage: KeyUsageFlags.keyCertSign, ...options });
 }
 
-async function issue(name: string, issuer: Party | undefined, options: PartyOptions = {}): Promise<Party> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const ca = options.ca ?? true;
-  const usage = 'usage' in options ? options.usage : ca ? KeyUsageFlags.keyCertSign : KeyUsageFlags.keyAgreement;
-  const certificate = await X509CertificateGenerator.create(
-    {
-      serialNumber: '01',
-      subject: `CN=${name}`,
-      issuer: `CN=${issuer?.name ?? name}`,
-      notBefore: new Date('2026-01-01T00:00:00Z'),
-      notAfter: options.notAfter ?? new Date('2036-01-01T00:00:00Z'),
-      publicKey: options.publicKey ?? keys.publicKey,
-      signingKey: issuer?.keys.privateKey ?? keys.privateKey,
-      signingAlgorithm: ALGORITHM,
-      extensions: [
-        new BasicConstraintsExtension(ca, options.pathLength, true),
-        ...(usage === undefined ? [] : [new KeyUsagesExtension(usage, true)]),
-        ...(options.extended === undefined ? [] : [new ExtendedKeyUsageExtension(options.extended)]),
-        ...(options.extension === undefined ? [] : [options.extension]),
-      ],
-    },
-    webcrypto as unknown as Crypto,
-  );
-  return { name, keys, der: new Uint8Array(certificate.rawData) };
+/** An EK on P-256 and its certificate by `issuer`. */
+function endorsed(issuer: Party, options: PartyOptions = {}) {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const ek = parsePublicArea(forgePublicArea(publicKey, { attributes: EK_ATTRIBUTES, cipherBits: 128 }));
+  const usual = { isCa: false, usage: KeyUsageFlags.keyAgreement, extendedUsage: [EK_CERTIFICATE], publicKey };
+  return { ek, certificate: issueCertificate('EK', issuer, { ...usual, ...options }).certificate };
 }
 
-async function ekKey() {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const ek = parsePublicArea(
-    forgePublicArea(KeyObject.from(keys.publicKey), {
-      attributes: EK_ATTRIBUTES,
-      cipherBits: 128,
-    }),
-  );
-  return { publicKey: keys.publicKey, ek };
-}
-
-async function attempt(root: Party, below: Party[], leaf: PartyOptions = {}, roots: Party[] = [root]): Promise<string> {
-  const { publicKey, ek } = await ekKey();
-  const certificate = await issue('EK', below.at(-1) ?? root, {
-    ca: false,
-    extended: [EK_CERTIFICATE],
-    publicKey,
-    ...leaf,
-  });
-  const intermediates = below.map((party) => party.der);
+function attempt(root: Party, below: Party[], leaf: PartyOptions = {}): string {
+  const intermediates = below.map((party) => party.certificate);
   try {
-    const input = {
-      certificate: certificate.der,
-      intermediates,
-      roots: roots.map((party) => rootOf(party.der)),
-      ek,
-      now: NOW,
-    };
-    verifyEndorsement(input);
+    const roots = [rootOf(root.certificate)];
+    verifyEndorsement({ ...endorsed(below.at(-1) ?? root, leaf), intermediates, roots, now: NOW });
     return 'verified';
   } catch (error) {
     return (error as { code: string }).code;
   }
 }
 
-test('a chain of several issuers verifies, in whatever order they come', async () => {
-  const root = await issue('root', undefined);
-  const a = await issue('a', root);
-  const b = await issue('b', a);
-  assert.equal(await attempt(root, []), 'verified');
-  assert.equal(await attempt(root, [a]), 'verified');
-  const { publicKey, ek } = await ekKey();
-  const leaf = await issue('EK', b, { ca: false, extended: [EK_CERTIFICATE], publicKey });
-  const input = { certificate: leaf.der, roots: [rootOf(root.der)], ek, now: NOW };
-  assert.ok(verifyEndorsement({ ...input, intermediates: [b.der, a.der] }));
-  assert.ok(verifyEndorsement({ ...input, intermediates: [a.der, b.der] }));
+test('a chain of several issuers verifies, in whatever order they come', () => {
+  const root = ca('root');
+  const a = ca('a', root);
+  const b = ca('b', a);
+  assert.equal(attempt(root, []), 'verified');
+  assert.equal(attempt(root, [a]), 'verified');
+  const input = { ...endorsed(b), roots: [rootOf(root.certificate)], now: NOW };
+  assert.ok(verifyEndorsement({ ...input, intermediates: [b.certificate, a.certificate] }));
+  assert.ok(verifyEndorsement({ ...input, intermediates: [a.certificate, b.certificate] }));
 });
 
-test('an issuer must be a CA, may sign certificates, keeps its path length', async () => {
-  const root = await issue('root', undefined);
-  assert.equal(await attempt(root, [await issue('a', root, { ca: false })]), 'tpm.endorsement.chain');
-  const noSign = await issue('a', root, { usage: KeyUsageFlags.digitalSignature });
-  assert.equal(await attempt(root, [noSign]), 'tpm.endorsement.chain');
-  assert.equal(await attempt(root, [await issue('a', root, { usage: undefined })]), 'verified');
-  assert.equal(
-    await attempt(root, [await issue('a', root, { extended: ['1.3.6.1.5.5.7.3.1'] })]),
-    'tpm.endorsement.chain',
-  );
-  assert.equal(await attempt(root, [await issue('a', root, { extended: [EK_CERTIFICATE] })]), 'verified');
-  const narrow = await issue('narrow', undefined, { pathLength: 0 });
-  assert.equal(await attempt(narrow, []), 'verified');
-  assert.equal(await attempt(narrow, [await issue('a', narrow)]), 'tpm.endorsement.chain');
+test('an issuer must be a CA, may sign certificates, keeps its path length', () => {
+  const root = ca('root');
+  assert.equal(attempt(root, [ca('a', root, { isCa: false })]), 'tpm.endorsement.chain');
+  assert.equal(attempt(root, [ca('a', root, { usage: KeyUsageFlags.digitalSignature })]), 'tpm.endorsement.chain');
+  assert.equal(attempt(root, [ca('a', root, { usage: undefined })]), 'verified');
+  assert.equal(attempt(root, [ca('a', root, { extendedUsage: ['1.3.6.1.5.5.7.3.1'] })]), 'tpm.endorsement.chain');
+  assert.equal(attempt(root, [ca('a', root, { extendedUsage: [EK_CERTIFICATE] })]), 'verified');
+  const narrow = ca('narrow', undefined, { pathLength: 0 });
+  assert.equal(attempt(narrow, []), 'verified');
+  assert.equal(attempt(narrow, [ca('a', narrow)]), 'tpm.endorsement.chain');
 });
 
-test('critical extensions that are not understood are refused, on issuers and on the EK certificate', async () => {
-  const root = await issue('root', undefined);
-  const unknown = new Extension('1.2.3.4', true, new Uint8Array([5, 0]));
-  const harmless = new Extension('1.2.3.4', false, new Uint8Array([5, 0]));
-  assert.equal(await attempt(root, [await issue('a', root, { extension: unknown })]), 'tpm.endorsement.chain');
-  assert.equal(await attempt(root, [await issue('a', root, { extension: harmless })]), 'verified');
-  assert.equal(await attempt(root, [], { extension: unknown }), 'tpm.endorsement.usage');
-  assert.equal(await attempt(root, [], { extension: harmless }), 'verified');
+test('critical extensions that are not understood are refused, on issuers and on the EK certificate', () => {
+  const root = ca('root');
+  const unknown = { extension: unknownExtension(true) };
+  const harmless = { extension: unknownExtension(false) };
+  assert.equal(attempt(root, [ca('a', root, unknown)]), 'tpm.endorsement.chain');
+  assert.equal(attempt(root, [ca('a', root, harmless)]), 'verified');
+  assert.equal(attempt(root, [], unknown), 'tpm.endorsement.usage');
+  assert.equal(attempt(root, [], harmless), 'verified');
 });
 
-test('an expired issuer or root ends the chain, and the error says which', async () => {
-  const root = await issue('root', undefined);
-  const past = new Date('2026-11-30T00:00:00Z');
-  assert.equal(await attempt(root, [await issue('a', root, { notAfter: past })]), 'tpm.endorsement.expired');
-  assert.equal(await attempt(await issue('root', undefined, { notAfter: past }), []), 'tpm.endorsement.expired');
-  assert.equal(await attempt(root, [], { notAfter: past }), 'tpm.endorsement.expired');
+test('an expired issuer, root or EK certificate ends the chain', () => {
+  const root = ca('root');
+  const past = { notAfter: new Date('2026-11-30T00:00:00Z') };
+  assert.equal(attempt(root, [ca('a', root, past)]), 'tpm.endorsement.expired');
+  assert.equal(attempt(ca('root', undefined, past), []), 'tpm.endorsement.expired');
+  assert.equal(attempt(root, [], past), 'tpm.endorsement.expired');
 });
 
-test('a certificate for another purpose is no EK certificate', async () => {
-  const root = await issue('root', undefined);
-  assert.equal(await attempt(root, [], { extended: ['2.23.133.8.3'] }), 'tpm.endorsement.usage');
-  assert.equal(await attempt(root, [], { extended: ['2.5.29.37.0'] }), 'verified');
-  assert.equal(await attempt(root, [], { ca: true, usage: KeyUsageFlags.keyAgreement }), 'tpm.endorsement.usage');
-  assert.equal(await attempt(root, [], { usage: KeyUsageFlags.keyEncipherment }), 'tpm.endorsement.usage');
-  assert.equal(await attempt(root, [], { usage: undefined }), 'verified');
+test('a certificate for another purpose is no EK certificate', () => {
+  const root = ca('root');
+  assert.equal(attempt(root, [], { extendedUsage: ['2.23.133.8.3'] }), 'tpm.endorsement.usage');
+  assert.equal(attempt(root, [], { extendedUsage: ['2.5.29.37.0'] }), 'verified');
+  assert.equal(attempt(root, [], { isCa: true }), 'tpm.endorsement.usage');
+  assert.equal(attempt(root, [], { usage: KeyUsageFlags.keyEncipherment }), 'tpm.endorsement.usage');
+  assert.equal(attempt(root, [], { usage: undefined }), 'verified');
 });
 
-test('many intermediates of one name cost a bounded number of signatures', async () => {
-  const root = await issue('root', undefined);
-  const crowd = await Promise.all(Array.from({ length: 8 }, () => issue('crowd', undefined)));
+test('many intermediates of one name cost a bounded number of signatures', () => {
+  const root = ca('root');
+  const crowd = Array.from({ length: 8 }, () => ca('crowd'));
   const started = performance.now();
-  assert.equal(await attempt(root, crowd), 'tpm.endorsement.chain');
+  assert.equal(attempt(root, crowd), 'tpm.endorsement.chain');
   assert.ok(performance.now() - started < 2_000);
 });
 
@@ -259,7 +195,7 @@ test('an EK certificate that states id-RSAES-OAEP holds the same key', () => {
 });
 
 test('the inventory key is SHA-256 of the SubjectPublicKeyInfo', () => {
-  const { publicKey }: { publicKey: KeyObject } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const spki = new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
   assert.equal(ekSha256Hex(spki), sha256Hex(spki));
   const vector = load('guest-rsa.json');
