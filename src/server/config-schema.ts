@@ -61,10 +61,13 @@ const ca = z
       .prefault({})
       .meta({ description: "Subject of the CA's certificate, for people: nothing is decided by it." }),
   })
-  .refine(({ ttl, svid_ttl }) => (parseDurationMs(ttl) ?? 0) >= 4 * (parseDurationMs(svid_ttl) ?? 0), {
-    message: 'ttl must be at least four times svid_ttl',
-    path: ['ttl'],
-  })
+  .refine(
+    ({ ttl, svid_ttl }) => (parseDurationMs(ttl) ?? Number.POSITIVE_INFINITY) >= 4 * (parseDurationMs(svid_ttl) ?? 0),
+    {
+      message: 'ttl must be at least four times svid_ttl',
+      path: ['ttl'],
+    },
+  )
   .prefault({})
   .meta({ description: 'The certificate authority.' });
 

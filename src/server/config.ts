@@ -92,11 +92,11 @@ export function checkConfig(
   const issues = parsed.success ? [] : parsed.error.issues.flatMap(plainIssues);
   const built = parsed.success ? build(parsed.data, issues) : undefined;
   if (built !== undefined && issues.length === 0) return { config: built };
-  const faults = issues.map(({ path, message }): ConfigFault => {
+  const faults = issues.map(({ path, message, atKey = false }): ConfigFault => {
     const key = keyText(path);
     const override = overrides.findLast((candidate) => candidate.path.join('.') === path.join('.'));
     if (override !== undefined) return { key, line: undefined, column: undefined, source: override.source, message };
-    return { key, source: undefined, message, ...place(offsetOf(document.contents, path)) };
+    return { key, source: undefined, message, ...place(offsetOf(document.contents, path, atKey)) };
   });
   return { faults: faults.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)) };
 }
@@ -104,11 +104,13 @@ export function checkConfig(
 interface Issue {
   readonly path: readonly PropertyKey[];
   readonly message: string;
+  /** The key itself is at fault, not its value. */
+  readonly atKey?: boolean;
 }
 
 function plainIssues(issue: z.core.$ZodIssue): Issue[] {
   if (issue.code !== 'unrecognized_keys') return [{ path: issue.path, message: issue.message }];
-  return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'there is no such key' }));
+  return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'there is no such key', atKey: true }));
 }
 
 function build(file: ConfigFile, issues: Issue[]): ServerConfig | undefined {
@@ -186,14 +188,14 @@ function setAt(target: Record<string, unknown>, path: readonly string[], value: 
 }
 
 /** Where a key stands: its own place, or that of the nearest thing above it which the file has. */
-function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[]): number {
+function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[], atKey: boolean): number {
   let node: Node | null = contents;
   let offset = contents?.range[0] ?? 0;
   for (const [depth, part] of path.entries()) {
     if (isMap(node)) {
       const pair = node.items.find((item) => isScalar(item.key) && item.key.value === part);
       if (pair === undefined) return offset;
-      const at = depth === path.length - 1 && isScalar(pair.value) ? pair.value : pair.key;
+      const at = depth === path.length - 1 && isScalar(pair.value) && !atKey ? pair.value : pair.key;
       offset = (at as Node | null)?.range?.[0] ?? offset;
       node = pair.value as Node | null;
     } else {
