@@ -5,9 +5,6 @@ export const LIMITS = {
   /** One chunk of the measurement list or the event log. */
   chunkBytes: 512 * 1024,
   eventLogBytes: 1024 * 1024,
-  /** The measurement list of one epoch. */
-  listBytes: 1024 * 1024 * 1024,
-  listEntries: 4_000_000,
   requestsPerEvidence: 4096,
   containersPerNode: 4096,
   containerBytes: 256 * 1024,
@@ -19,9 +16,12 @@ export const LIMITS = {
   identitiesPerRequest: 64,
   /** Entries with an owner above the pool base and no recorded range, kept until their container is told. */
   orphanEntries: 100_000,
+  /** Entries that no quote covers yet: each is held in memory until one does. */
+  unquotedEntries: 500_000,
   /** Bad entries kept and stored for one domain; more change no verdict. */
   taintsPerDomain: 256,
   parkedNodes: 1024,
+  watchers: 32,
   certificateBytes: 16 * 1024,
   intermediates: 8,
   csrBytes: 16 * 1024,

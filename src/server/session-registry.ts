@@ -80,8 +80,8 @@ export class SessionRegistry {
 
   #nodeChanged(ekSha256Hex: string): void {
     const node = this.#deps.store.nodes.get(ekSha256Hex);
-    if (node !== undefined && !node.banned) return;
-    const gone = new LacreError('server.node.banned', 'the node was banned or taken out of the inventory');
+    if (node !== undefined && !node.banned && node.akPublic !== undefined) return;
+    const gone = new LacreError('server.node.banned', 'the node was banned, evicted, or taken out of the inventory');
     this.#sessions.get(ekSha256Hex)?.end(gone);
     if (node === undefined) {
       clearTimeout(this.#silence.get(ekSha256Hex));

@@ -75,6 +75,8 @@ export interface EvidenceCommit {
     readonly agentVersion?: string;
   };
   readonly taints: readonly TaintRow[];
+  /** What must be remembered of the epoch's domains (BookMemory of src/container, JSON); undefined: as it was. */
+  readonly book?: string | undefined;
   readonly workloads: readonly Omit<WorkloadRow, 'ekSha256Hex' | 'updatedAt'>[];
   readonly issued: readonly Omit<SerialRow, 'ekSha256Hex' | 'withdrawnAt'>[];
   /** Containers whose unexpired serials are withdrawn by this evidence. */
@@ -102,6 +104,7 @@ export class EvidenceStore {
       this.#compare(commit);
       this.#writeEpoch(commit);
       for (const taint of commit.taints) this.#writeTaint(commit, taint);
+      if (commit.book !== undefined) this.#writeBook(commit, commit.book);
       for (const workload of commit.workloads)
         this.putWorkload({ ...workload, ekSha256Hex: commit.ekSha256Hex, updatedAt: commit.now });
       for (const serial of commit.issued) this.#writeSerial({ ...serial, ekSha256Hex: commit.ekSha256Hex });
@@ -130,6 +133,12 @@ export class EvidenceStore {
   epoch(ekSha256Hex: string): EpochRow | undefined {
     const found = this.#db.get('SELECT * FROM epochs WHERE ek_sha256 = ?', ekSha256Hex);
     return found === undefined ? undefined : epochRow(found);
+  }
+
+  /** Memory of the epoch's domains, JSON; undefined where none was written in this epoch. */
+  book(ekSha256Hex: string, epoch: string): string | undefined {
+    const found = this.#db.get('SELECT memory FROM books WHERE ek_sha256 = ? AND epoch = ?', ekSha256Hex, epoch);
+    return found === undefined ? undefined : text(found['memory']);
   }
 
   taints(ekSha256Hex: string, epoch: string): TaintRow[] {
@@ -320,6 +329,10 @@ export class EvidenceStore {
       node.agentVersion ?? null,
       commit.ekSha256Hex,
     );
+  }
+
+  #writeBook(commit: EvidenceCommit, memory: string): void {
+    this.#db.run('INSERT OR REPLACE INTO books VALUES (?, ?, ?)', commit.ekSha256Hex, commit.epoch.epoch, memory);
   }
 
   #writeTaint(commit: { ekSha256Hex: string; epoch: { readonly epoch: string } }, taint: TaintRow): void {

@@ -98,6 +98,11 @@ CREATE TABLE taints (
   finding_pb BLOB NOT NULL,
   PRIMARY KEY (ek_sha256, epoch, domain, log_index, finding_pb)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE books (
+  ek_sha256 TEXT PRIMARY KEY REFERENCES nodes (ek_sha256) ON DELETE CASCADE,
+  epoch TEXT NOT NULL,
+  memory TEXT NOT NULL
+) STRICT;
 CREATE TABLE workloads (
   ek_sha256 TEXT NOT NULL REFERENCES nodes (ek_sha256) ON DELETE CASCADE,
   container_id TEXT NOT NULL,
