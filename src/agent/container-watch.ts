@@ -1,0 +1,184 @@
+import { equalBytes } from '../bytes/equal.ts';
+import { isLacreError, LacreError } from '../lacre-error.ts';
+import { type ObservedContainer, observeContainer } from './container-watch-observe.ts';
+import { type ContainerSource, type EngineContainer, engineFault, type PodmanPlace } from './podman-source.ts';
+import type { Proc } from './proc.ts';
+
+/** What changed between two looks at the node's containers. */
+export interface ContainerDiff {
+  /** Canonical bytes of containers that are new or not as they were. */
+  readonly changed: readonly Uint8Array[];
+  readonly gone: readonly string[];
+}
+
+export interface ContainerWatchOptions {
+  readonly source: ContainerSource;
+  readonly proc: Proc;
+  readonly place: PodmanPlace;
+  /** From the end of one look to the next; 1 s by default. */
+  readonly intervalMs?: number;
+  /** An engine that answers later counts as one that doesn't; 5 s by default. */
+  readonly timeoutMs?: number;
+  /** Told of every difference, in order. What it returns is awaited before the next look. */
+  readonly onDiff?: (diff: ContainerDiff) => void | Promise<void>;
+  /** Told once when looking begins to fail, or fails otherwise; undefined when it works again. */
+  readonly onFault?: (fault: LacreError | undefined) => void;
+}
+
+const AT_ONCE = 8;
+
+/**
+ * Looks at every running container, each second and whenever it is asked. A look that fails changes nothing: what was
+ * seen before stays until a look tells otherwise.
+ */
+export class ContainerWatch {
+  readonly #options: ContainerWatchOptions;
+  readonly #intervalMs: number;
+  readonly #timeoutMs: number;
+  #engine = new Map<string, EngineContainer>();
+  #observed = new Map<string, ObservedContainer>();
+  #looking: Promise<void> | undefined;
+  readonly #refreshing = new Map<string, Promise<ObservedContainer | undefined>>();
+  #timer: NodeJS.Timeout | undefined;
+  #running = false;
+  #fault: string | undefined;
+
+  constructor(options: ContainerWatchOptions) {
+    this.#options = options;
+    this.#intervalMs = options.intervalMs ?? 1000;
+    this.#timeoutMs = options.timeoutMs ?? 5000;
+  }
+
+  /** What was seen at the last look, by id. */
+  get containers(): ReadonlyMap<string, ObservedContainer> {
+    return this.#observed;
+  }
+
+  /** The first look, then one each interval until stop. Never rejects: faults go to onFault. */
+  async start(): Promise<void> {
+    this.#running = true;
+    await this.#tick();
+  }
+
+  /** Resolves when no look is under way any more. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    clearTimeout(this.#timer);
+    await this.#looking?.catch(() => undefined);
+  }
+
+  /** A look at all containers, now: one that began before doesn't count. Throws agent.engine.unavailable. */
+  async look(): Promise<void> {
+    await this.#looking?.catch(() => undefined);
+    this.#looking ??= this.#lookOnce().finally(() => {
+      this.#looking = undefined;
+    });
+    await this.#looking;
+  }
+
+  /**
+   * One container as it is now, or undefined where the engine knows no such running one. Calls for one container at the
+   * same time share a look. Throws agent.engine.unavailable.
+   */
+  refresh(containerId: string): Promise<ObservedContainer | undefined> {
+    const known = this.#refreshing.get(containerId);
+    if (known !== undefined) return known;
+    const refreshed = this.#refresh(containerId).finally(() => this.#refreshing.delete(containerId));
+    this.#refreshing.set(containerId, refreshed);
+    return refreshed;
+  }
+
+  async #refresh(containerId: string): Promise<ObservedContainer | undefined> {
+    const engine = this.#engine.get(containerId);
+    const seen = engine === undefined ? undefined : await this.#observe(engine);
+    if (seen === undefined) {
+      await this.look();
+      return this.#observed.get(containerId);
+    }
+    const before = this.#observed.get(containerId);
+    this.#observed.set(containerId, seen);
+    if (before === undefined || !equalBytes(before.sha256, seen.sha256)) {
+      await this.#options.onDiff?.({ changed: [seen.bytes], gone: [] });
+    }
+    return seen;
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      await this.look();
+      this.#tell(undefined);
+    } catch (error) {
+      this.#tell(engineFault(this.#options.source.name, error));
+    }
+    if (!this.#running) return;
+    this.#timer = setTimeout(() => void this.#tick(), this.#intervalMs);
+  }
+
+  #tell(fault: LacreError | undefined): void {
+    if (fault?.message === this.#fault) return;
+    this.#fault = fault?.message;
+    this.#options.onFault?.(fault);
+  }
+
+  async #lookOnce(): Promise<void> {
+    const listed = await this.#inTime(this.#options.source.list());
+    const seen = new Map<string, ObservedContainer>();
+    const queue = [...listed];
+    const faults: unknown[] = [];
+    const worker = async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        try {
+          const observed = await this.#observe(next);
+          if (observed !== undefined) seen.set(observed.id, observed);
+        } catch (error) {
+          faults.push(error);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    this.#engine = new Map(listed.map((container) => [container.id, container]));
+    const before = this.#observed;
+    this.#observed = seen;
+    const diff = difference(before, seen);
+    if (diff.changed.length > 0 || diff.gone.length > 0) await this.#options.onDiff?.(diff);
+    // The others are told all the same; one that can't be looked at is a fault, not a silence.
+    if (faults.length > 0) throw faults[0];
+  }
+
+  async #observe(engine: EngineContainer): Promise<ObservedContainer | undefined> {
+    try {
+      return await observeContainer(engine, this.#options.proc, this.#options.place);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const sentence = isLacreError(error)
+        ? reason
+        : `${reason} (does the agent have CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH?)`;
+      throw new LacreError(
+        'agent.engine.unavailable',
+        `container ${engine.name || engine.id} can't be looked at: ${sentence}`,
+        { containerId: engine.id },
+        { cause: error },
+      );
+    }
+  }
+
+  #inTime<T>(work: Promise<T>): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const sentence = `${this.#options.source.name} gave no answer within ${this.#timeoutMs} ms`;
+      reject(new LacreError('agent.engine.unavailable', sentence, { timeoutMs: this.#timeoutMs }));
+    }, this.#timeoutMs);
+    return Promise.race([work, promise]).finally(() => clearTimeout(timer));
+  }
+}
+
+function difference(
+  before: ReadonlyMap<string, ObservedContainer>,
+  now: ReadonlyMap<string, ObservedContainer>,
+): ContainerDiff {
+  const changed = [...now.values()].filter(({ id, sha256 }) => {
+    const known = before.get(id);
+    return known === undefined || !equalBytes(known.sha256, sha256);
+  });
+  return { changed: changed.map(({ bytes }) => bytes), gone: [...before.keys()].filter((id) => !now.has(id)) };
+}
