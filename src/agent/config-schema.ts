@@ -3,6 +3,11 @@ import { z } from 'zod';
 const MEASUREMENTS = '/sys/kernel/security/ima/binary_runtime_measurements';
 const EVENT_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
 
+function isHostAndPort(text: string): boolean {
+  const match = /^(?:\[[0-9a-fA-F:.%]+\]|[^\s:[\]/@]+):(\d{1,5})$/.exec(text);
+  return match !== null && Number(match[1]) <= 65_535;
+}
+
 function path(description: string) {
   return z
     .string('a path is needed')
@@ -48,11 +53,7 @@ export const AgentConfigSchema = z
       .meta({ description: 'Name of the trust domain, as in spiffe://NAME/…' }),
     server: z
       .string('host:port is needed')
-      .regex(
-        /^(\[[0-9a-fA-F:.%]+\]|[^\s:[\]/@]+):\d{1,5}$/,
-        'host:port is needed, such as lacre.example:8443 or [::1]:8443',
-      )
-      .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535')
+      .refine(isHostAndPort, 'host:port is needed, such as lacre.example:8443 or [::1]:8443')
       .meta({ description: 'host:port of the server. An IPv6 address stands in brackets.' }),
     bundle: path("PEM file with the trust domain's certificates: the server is believed by these alone."),
     data_dir: path('Folder for what outlives a restart, mode 0700.').default('/var/lib/lacre/agent'),

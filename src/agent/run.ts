@@ -1,0 +1,56 @@
+import { isSea } from 'node:sea';
+import { setFlagsFromString } from 'node:v8';
+import { LacreError } from '../lacre-error.ts';
+import { openLog } from '../log.ts';
+import { startAgent } from './agent.ts';
+import { openParts } from './agent-parts.ts';
+import { loadAgentConfig } from './config.ts';
+import { loadNative } from './native.ts';
+import { Notifier } from './notify.ts';
+
+/** An agent that hangs in its own end is ended. */
+const STOP_TIMEOUT_MS = 10_000;
+
+/**
+ * Runs the agent until SIGTERM or SIGINT. Variables LACRE_AGENT_* lie over the file, flags over both.
+ * @param flags further arguments: "--data-dir", "/var/lib/lacre/agent", …
+ * Codes: agent.config.invalid, agent.native.unavailable, agent.tpm.*, and those of startAgent.
+ */
+export async function runAgent(file: string, flags: readonly string[] = []): Promise<void> {
+  // Sockets and files of the agent get the modes that it says, whoever started it.
+  process.umask(0o022);
+  const config = await loadAgentConfig(file, { environment: process.env, flags: flagValues(flags) });
+  const log = openLog(config.log);
+  const native = loadNative({ folder: isSea() ? config.dataDir : undefined });
+  native.setNotDumpable();
+  if (isSea()) keepSmall();
+  const notifier = new Notifier(native, process.env['NOTIFY_SOCKET'], log);
+  const agent = await startAgent(config, await openParts(config, native, log), log);
+  notifier.ready();
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+  notifier.stopping();
+  setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
+  await agent.stop();
+  log.info('the agent has stopped');
+}
+
+/** The agent does little and often: what compilers would take of memory is worth more than what they would save of time. */
+function keepSmall(): void {
+  for (const flag of ['--no-opt', '--no-maglev', '--no-sparkplug']) setFlagsFromString(flag);
+}
+
+/** "--name value" and "--name=value" as a map; which names there are is for the configuration to say. */
+function flagValues(flags: readonly string[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (let at = 0; at < flags.length; at += 1) {
+    const [name = '', inline] = (flags[at] ?? '').split(/=(.*)/s, 2);
+    const value = inline ?? flags[++at];
+    if (!name.startsWith('--') || value === undefined) {
+      throw new LacreError('agent.config.invalid', `${name} is no setting, or lacks its value`);
+    }
+    values[name.slice(2)] = value;
+  }
+  return values;
+}
