@@ -50,10 +50,14 @@ export function chooseEpoch(stored: EpochRow | undefined, seen: ClockPoint, pass
  */
 export function requireSameEpoch(last: ClockPoint, seen: ClockPoint): void {
   if (!endedBy(last, seen)) return;
-  throw new LacreError('server.epoch.ended', 'the TPM was reset or restarted, or its clock went back: the epoch is over', {
-    resetCount: seen.resetCount,
-    restartCount: seen.restartCount,
-  });
+  throw new LacreError(
+    'server.epoch.ended',
+    'the TPM was reset or restarted, or its clock went back: the epoch is over',
+    {
+      resetCount: seen.resetCount,
+      restartCount: seen.restartCount,
+    },
+  );
 }
 
 function endedBy(last: ClockPoint, seen: ClockPoint): boolean {

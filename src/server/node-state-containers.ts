@@ -1,0 +1,128 @@
+import { create } from '@bufbuild/protobuf';
+import { equalBytes } from '../bytes/equal.ts';
+import { type BookMemory, DomainBook, type Standing } from '../container/domain-book.ts';
+import type { Domain } from '../container/domain.ts';
+import { type ClaimedContainer, type ClaimedRecord, decodeContainer } from '../container/record.ts';
+import { LacreError } from '../lacre-error.ts';
+import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';
+import { type NodeObservation, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
+import { LIMITS } from './limits.ts';
+
+interface Former {
+  readonly sha256: Uint8Array;
+  readonly until: number;
+}
+
+/**
+ * What the node says of its containers and of itself, through one session; the book of domains remembers the rest of
+ * the epoch. Nothing reaches the book before the node has told all of its containers and what it observes of itself:
+ * a miss there counts for the epoch.
+ */
+export class NodeContainers {
+  readonly #uidPoolBase: number;
+  readonly #limit: number;
+  readonly #running = new Map<string, ClaimedContainer>();
+  readonly #former = new Map<string, Former[]>();
+  #observation: NodeObservation | undefined;
+  #complete = false;
+  #book: DomainBook;
+
+  constructor(uidPoolBase: number, limit: number) {
+    this.#uidPoolBase = uidPoolBase;
+    this.#limit = limit;
+    this.#book = new DomainBook(uidPoolBase);
+  }
+
+  get book(): DomainBook {
+    return this.#book;
+  }
+
+  get observation(): NodeObservation {
+    return this.#observation ?? create(NodeObservationSchema);
+  }
+
+  /** Codes: container.*, server.limit, server.protocol. */
+  change(change: ContainerChange, now: Date): void {
+    if (change.containers.length + change.gone.length > 2 * this.#limit) throw tooMany(this.#limit);
+    for (const id of change.gone) {
+      this.#running.delete(id);
+      this.#former.delete(id);
+    }
+    for (const bytes of change.containers) {
+      const container = decodeContainer(bytes);
+      this.#keepFormer(container.claim.id, now);
+      this.#running.set(container.claim.id, container);
+    }
+    if (this.#running.size > this.#limit) throw tooMany(this.#limit);
+    this.#complete ||= change.complete;
+    this.apply(false);
+  }
+
+  observe(observation: NodeObservation): void {
+    if (observation.kernel.length + observation.lockdown.length > LIMITS.textBytes) {
+      throw new LacreError('server.limit', 'the observation of the node holds longer texts than any is');
+    }
+    this.#observation = observation;
+    this.apply(false);
+  }
+
+  /** Goes on with the book of the same epoch. */
+  carry(memory: BookMemory): void {
+    this.#book = new DomainBook(this.#uidPoolBase, memory);
+    this.apply(false);
+  }
+
+  /** @param force judge with what there is: a quote has come, and what was not told by then counts as missing. */
+  apply(force: boolean): void {
+    if (!force && (!this.#complete || this.#observation === undefined)) return;
+    const changed = [...this.#running.values()];
+    this.#book.apply({ changed, gone: [], complete: true, observation: this.observation });
+  }
+
+  get(containerId: string): ClaimedContainer | undefined {
+    return this.#running.get(containerId);
+  }
+
+  ids(): string[] {
+    return [...this.#running.keys()];
+  }
+
+  /**
+   * The container that a record names, where the record is of its present state, or of one that it was in until a few
+   * seconds ago: engines and health checks change containers while requests are on their way.
+   * Codes: server.workload.unknown.
+   */
+  named(record: ClaimedRecord, now: Date): ClaimedContainer {
+    const { containerId, containerSha256 } = record.claim;
+    const container = this.#running.get(containerId);
+    if (container === undefined) throw unknown('a container that the agent has not told', containerId);
+    const former = this.#former.get(containerId) ?? [];
+    const fits = ({ sha256, until }: Former) => until > now.getTime() && equalBytes(sha256, containerSha256);
+    if (!equalBytes(container.sha256, containerSha256) && !former.some(fits)) {
+      throw unknown('a state of the container that the agent has not told', containerId);
+    }
+    return container;
+  }
+
+  placed(containerId: string): { readonly standing: Standing; readonly domain: Domain } | undefined {
+    const standing = this.#book.standing(containerId);
+    const domain = standing && this.#book.domain(standing.domainId);
+    return standing === undefined || domain === undefined ? undefined : { standing, domain };
+  }
+
+  #keepFormer(containerId: string, now: Date): void {
+    const before = this.#running.get(containerId);
+    if (before === undefined) return;
+    const kept = (this.#former.get(containerId) ?? []).filter(({ until }) => until > now.getTime());
+    const former = [...kept, { sha256: before.sha256, until: now.getTime() + LIMITS.staleRecordMs }];
+    this.#former.set(containerId, former.slice(-8));
+  }
+}
+
+function tooMany(limit: number): LacreError {
+  return new LacreError('server.limit', `a node may report at most ${limit} containers`, { limit });
+}
+
+function unknown(what: string, containerId: string): LacreError {
+  return new LacreError('server.workload.unknown', `the request names ${what}`, { containerId });
+}
