@@ -43,6 +43,8 @@ export function buildProgram(version: string): Command {
 /** Runs one command line, `argv` without the program's name, and returns the exit status. */
 export async function runCommandLine(argv: readonly string[], version: string): Promise<number> {
   const program = buildProgram(version);
+  // A reader that has enough (head, less) ends the output, not the command's work.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   try {
     await program.parseAsync(argv, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;

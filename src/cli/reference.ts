@@ -1,21 +1,20 @@
 import { readFile } from 'node:fs/promises';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ReferenceFile } from '../appraisal/reference/file-table.ts';
-import { flattenImage } from '../appraisal/reference/flatten-image.ts';
-import { imageReferenceMessage } from '../appraisal/reference/image-reference.ts';
 import { LacreError } from '../lacre-error.ts';
 import {
   Admin,
   ApproveHostRequestSchema,
   ApproveImageRequestSchema,
   type HostInfo,
+  type HostReference,
   type ImageInfo,
+  type ImageReference,
 } from '../proto/lacre/v1/admin_pb.ts';
 import { type CommandContext, withAdmin } from './context.ts';
 import { examples } from './entry.ts';
-import { type HostSources, hostReference } from './host-reference.ts';
-import { withOciImage } from './oci-source.ts';
+import type { HostSources } from './host-reference.ts';
 import { safeText, table } from './output.ts';
 import { collect } from './spiffe.ts';
 
@@ -109,6 +108,11 @@ async function approveImage(
   options: ApproveImageOptions,
   archive: string,
 ): Promise<void> {
+  const [{ flattenImage }, { imageReferenceMessage }, { withOciImage }] = await Promise.all([
+    import('../appraisal/reference/flatten-image.ts'),
+    import('../appraisal/reference/image-reference.ts'),
+    import('./oci-source.ts'),
+  ]);
   const choice = {
     platform: options.platform,
     ...(options.reference !== undefined && { reference: options.reference }),
@@ -125,7 +129,7 @@ async function approveImage(
   );
 }
 
-async function* imageParts(image: ReturnType<typeof imageReferenceMessage>, files: Iterable<ReferenceFile>) {
+async function* imageParts(image: ImageReference, files: Iterable<ReferenceFile>) {
   yield create(ApproveImageRequestSchema, { part: { case: 'image', value: image } });
   for (const part of inParts(files))
     yield create(ApproveImageRequestSchema, { part: { case: 'files', value: { files: part } } });
@@ -158,16 +162,14 @@ async function deleteImage(
 }
 
 async function approveHost({ admin, output }: CommandContext, options: HostSources): Promise<void> {
+  const { hostReference } = await import('./host-reference.ts');
   const { reference, files } = await hostReference(options, { readFile });
   output.note(`${files.length} files in ${options.root} and ${options.initrd}`);
   const info = await admin.service(Admin).approveHost(hostParts(reference, files));
   output.result(hostFacts(info), () => `approved host ${info.host?.name}, ${info.host?.fileCount} files`);
 }
 
-async function* hostParts(
-  host: Awaited<ReturnType<typeof hostReference>>['reference'],
-  files: Iterable<ReferenceFile>,
-) {
+async function* hostParts(host: HostReference, files: Iterable<ReferenceFile>) {
   yield create(ApproveHostRequestSchema, { part: { case: 'host', value: host } } satisfies MessageInitShape<
     typeof ApproveHostRequestSchema
   >);
