@@ -1,0 +1,149 @@
+import { closeSync } from 'node:fs';
+import type { ProcessStatus } from '../container/process-status.ts';
+import { encodeRecord, makeRecord } from '../container/record.ts';
+import { isLacreError, LacreError } from '../lacre-error.ts';
+import type { Record } from '../proto/lacre/v1/record_pb.ts';
+import type { ObservedContainer } from './container-watch-observe.ts';
+import type { Native, PeerCredentials } from './native.ts';
+import { codeOf, isMissing, type Proc, readBounded } from './proc.ts';
+
+/** Who asks on a unix socket, and in which container: collected here, judged by the server. */
+export interface Caller {
+  readonly pid: number;
+  readonly record: Record;
+  /** Canonical bytes of the record: what a request carries. */
+  readonly bytes: Uint8Array;
+  readonly container: ObservedContainer;
+}
+
+export interface CallerSources {
+  readonly native: Native;
+  readonly proc: Proc;
+  /** A container as it is now: ContainerWatch.refresh. */
+  readonly refresh: (containerId: string) => Promise<ObservedContainer | undefined>;
+}
+
+const MAX_ANCESTORS = 4096;
+
+/**
+ * Who is at the other end of an accepted unix socket. The process is held by a pidfd from the socket itself where the
+ * kernel has that (6.5), so that a pid used anew can't be taken for it; all that is read by pid counts only if the
+ * process still lives afterwards. What the process does later, or whom it hands the socket to, isn't known.
+ *
+ * Throws agent.caller.ended, agent.caller.not-in-container, agent.caller.engine (the engine knows no such container,
+ * or does not answer), agent.caller.unreadable.
+ * @param fd of the accepted socket; stays the caller's.
+ */
+export async function identifyCaller(fd: number, sources: CallerSources): Promise<Caller> {
+  let peer: PeerCredentials | undefined;
+  let pidfd: number | undefined;
+  try {
+    peer = sources.native.peerCredentials(fd);
+    pidfd = openPeer(sources.native, fd, peer.pid);
+    const caller = await describe(peer, pidfd, sources);
+    requireAlive(sources.native, pidfd, peer.pid);
+    return caller;
+  } catch (error) {
+    throw callerFault(error, peer?.pid);
+  } finally {
+    if (pidfd !== undefined) closeSync(pidfd);
+  }
+}
+
+/** A pidfd from the socket, or where the kernel can't give one, of the process that has the peer's pid now. */
+function openPeer(native: Native, fd: number, pid: number): number {
+  try {
+    return native.peerPidfd(fd);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOPROTOOPT') throw error;
+  }
+  return native.pidfdOpen(pid);
+}
+
+async function describe(peer: PeerCredentials, pidfd: number, sources: CallerSources): Promise<Caller> {
+  const { native, proc } = sources;
+  requireAlive(native, pidfd, peer.pid);
+  await requireSamePid(pidfd, peer.pid);
+  const startTicks = await proc.startTicks(peer.pid);
+  const owner = await proc.cgroupOwner(peer.pid);
+  if (owner === undefined) {
+    const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
+    throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
+  }
+  const container = await sources.refresh(owner.containerId);
+  if (container === undefined) {
+    const sentence = `podman has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
+    throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
+  }
+  const [executable, inside, descends] = await Promise.all([
+    proc.executable(peer.pid),
+    isInside(proc, peer.pid, container),
+    descendsFromInit(proc, peer.pid, container.initPid),
+  ]);
+  if ((await proc.startTicks(peer.pid)) !== startTicks) throw ended(peer.pid);
+  const record = makeRecord({
+    containerSha256: container.sha256,
+    containerId: container.id,
+    uid: peer.uid,
+    gid: peer.gid,
+    executable,
+    isInitFamily: inside && descends,
+    joinedByExec: !descends,
+    startTicks,
+  });
+  return { pid: peer.pid, record, bytes: encodeRecord(record), container };
+}
+
+/** Whether the process is in the user, mount and pid namespaces of the container's first one. */
+async function isInside(proc: Proc, pid: number, container: ObservedContainer): Promise<boolean> {
+  const kinds = ['user', 'mnt', 'pid'] as const;
+  const own = await Promise.all(kinds.map((kind) => proc.namespace(pid, kind)));
+  return kinds.every((kind, index) => own[index] === container.namespaces[kind]);
+}
+
+/**
+ * Whether a process's parents lead to the container's first process: not so for what the engine brought in by exec. A
+ * process whose parent has ended is the first one's child, so a grandchild of an exec'd process can pass for one.
+ */
+async function descendsFromInit(proc: Proc, pid: number, initPid: number): Promise<boolean> {
+  let at = pid;
+  for (let steps = 0; steps < MAX_ANCESTORS; steps += 1) {
+    if (at === initPid) return true;
+    if (at <= 1) return false;
+    const status: ProcessStatus = await proc.status(at);
+    at = status.parentPid;
+  }
+  return false;
+}
+
+/** The pid that the kernel shows for a pidfd must be the one that the socket's credentials name. */
+async function requireSamePid(pidfd: number, pid: number): Promise<void> {
+  const text = (await readBounded(`/proc/self/fdinfo/${pidfd}`, 4096)).toString('latin1');
+  const shown = /^Pid:\t(-?\d+)$/m.exec(text)?.[1];
+  if (Number(shown) !== pid) throw ended(pid);
+}
+
+function requireAlive(native: Native, pidfd: number, pid: number): void {
+  if (!native.isAlive(pidfd)) throw ended(pid);
+}
+
+function ended(pid: number): LacreError {
+  return new LacreError('agent.caller.ended', `process ${pid}, which asked, has ended`, { pid });
+}
+
+/** Every fault under a code of the caller's. */
+function callerFault(error: unknown, pid: number | undefined): unknown {
+  const who = pid === undefined ? 'the peer of a socket' : `process ${pid}`;
+  const details = pid === undefined ? {} : { pid };
+  if (isLacreError(error, 'agent.engine.unavailable')) {
+    return new LacreError('agent.caller.engine', `${who} can't be told its container: ${error.message}`, details, {
+      cause: error,
+    });
+  }
+  if (isMissing(error)) {
+    return new LacreError('agent.caller.ended', `${who}, which asked, has ended`, details, { cause: error });
+  }
+  if (isLacreError(error, 'agent.caller.ended', 'agent.caller.not-in-container', 'agent.caller.engine')) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new LacreError('agent.caller.unreadable', `${who} can't be looked at: ${reason}`, details, { cause: error });
+}
