@@ -119,6 +119,7 @@ export const ERROR_CODES = {
   'server.nonce.unknown': refused('a nonce that was not given out on this connection, was used, or has expired'),
   'server.protocol': invalid('a message that the node protocol does not allow at this point, or with these values'),
   'server.limit': exhausted('a bound of the node protocol or the admin API was passed'),
+  'server.busy': unavailable('as many nodes enrol at this moment as may'),
   'server.timeout': { grpc: 'DEADLINE_EXCEEDED', exit: 5, meaning: 'a node did not do in time what the protocol asks next' },
   'server.stopping': unavailable('the server is stopping'),
   'server.node.unknown': refused('an EK that is in no inventory asked for enrolment; it is parked'),
@@ -182,6 +183,12 @@ export const ERROR_CODES = {
   'cli.workload.unreachable': unavailable('no Workload API answers at the socket'),
   'cli.prepare.incomplete': refused('a node lacks something that its grade asks for'),
   // lab
+  'lab.program.missing': unavailable('a program that the lab needs is not installed'),
+  'lab.program.failed': fault('a program that the lab runs failed'),
+  'lab.build.archive': fault("the lab's packages do not hold what the node is made of"),
+  'lab.machine.gone': fault('the machine of the lab ended, or did not start'),
+  'lab.machine.silent': fault('the node of the lab did not come up in time'),
+  'lab.node.command': fault('a command in the node of the lab failed'),
 } as const satisfies Record<string, CodeFacts>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,3 +1,5 @@
+import { BOOT_FINDINGS } from '../boot/boot-finding.ts';
+
 /**
  * Every code that a finding may have, and what it means. The part before the first dot is the link of the chain that
  * failed. docs/findings.md is generated from this table. A finding is data for people and for requirements; an error
@@ -7,11 +9,7 @@ export const FINDING_CODES = {
   // tpm
   'tpm.clock.unsafe': 'the TPM lost power without an orderly shutdown, so its clock may repeat values',
   // boot
-  'boot.kernel.unmeasured': 'the firmware measured no kernel (boot:none)',
-  'boot.kernel.unknown': 'the measured kernel is none of the approved ones',
-  'boot.initrd.unknown': 'the measured initrd is none of the approved ones',
-  'boot.command-line.unknown': 'the measured kernel command line is none of the approved ones',
-  'boot.pcr.unexpected': 'a pinned PCR has a value that is not approved',
+  ...BOOT_FINDINGS,
   // ima
   'ima.aggregate.missing': 'the measurement list does not begin with boot_aggregate',
   'ima.aggregate.unexpected': 'boot_aggregate does not hold the PCRs of this boot',
@@ -25,6 +23,7 @@ export const FINDING_CODES = {
   'ima.digest.weak': 'an entry holds a file digest of another algorithm than SHA-256',
   'ima.violation': 'a file was open for writing while it was measured: some entry may not say what ran',
   'ima.filesystem.untrusted': 'a file was executed from a file system that can show IMA other content than it executes',
+  'ima.list.unexplained': 'no beginning of the measurement list explains the PCRs that the TPM quoted',
   'ima.list.oversized': 'more different files than can be judged were executed or read',
   // container
   'container.attribution.host': 'the container has the powers of the host, so it has no identity of its own',
