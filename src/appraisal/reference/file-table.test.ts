@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { sha256, sha256Hex } from '../../bytes/sha256.ts';
+import { measuredName } from '../../ima/measured-name.ts';
 import { FileTable, type ReferenceFile } from './file-table.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
@@ -12,7 +13,7 @@ const row = (path: string, content = path, mode = 0o644): ReferenceFile => ({
 });
 const part = fc
   .string({ minLength: 1, maxLength: 6 })
-  .filter((name) => !/[/\0]|^\.{1,2}$/.test(name) && name.isWellFormed());
+  .filter((name) => !/[/ \u0000-\u001f\u007f-\u009f\u2028\u2029]|^\.{1,2}$/.test(name) && name.isWellFormed());
 const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join('/')}`);
 
 test('any set of files is found again, before and after encoding', () => {
@@ -95,4 +96,12 @@ test('100,000 files: encoded, decoded and looked up in moments', () => {
   assert.equal(table.size, files.length);
   assert.ok(block.length < 10_000_000, `${block.length} bytes`);
   assert.ok(elapsedMs < 20_000, `${elapsedMs} ms`);
+});
+
+test('paths are found as the kernel spells them, with underscores for spaces and bytes for what cannot be printed', () => {
+  const table = FileTable.of([row('/a b/c\td'), row('/caf\u00e9'), row('/x\u0085')]);
+  assert.deepEqual([...table].map(({ path: name }) => name), ['/a_b/c\\x09d', '/caf\u00e9', '/x\\xc2\\x85']);
+  for (const name of ['/a b/c\td', '/x\u0085']) assert.equal(table.get(name)?.size, 1);
+  assert.equal(table.get(measuredName('/a b/c\td'))?.size, 1);
+  assert.equal(table.hasAtOrBelow('/a b'), true);
 });

@@ -1,10 +1,10 @@
 import { toHex } from '../../bytes/hex.ts';
 import { LacreError } from '../../lacre-error.ts';
-import { checkReferencePath } from './reference-path.ts';
+import { checkReferencePath, listSpelling } from './reference-path.ts';
 
 /** One regular file of reference values. */
 export interface ReferenceFile {
-  /** Absolute, as the measurement list writes it (see pathText). */
+  /** Absolute, escaped by pathText or measuredName; a table keeps it as the measurement list spells it. */
   readonly path: string;
   /** 32 bytes */
   readonly sha256: Uint8Array;
@@ -79,12 +79,12 @@ export class FileTable {
 
   /** The table as bytes, not a copy. */
   encode(): Uint8Array {
-    return this.#block;
+    return new Uint8Array(this.#block.buffer, this.#block.byteOffset, this.#block.byteLength);
   }
 
   /** Hex digests that the file at a path may have; undefined where there is no such path. */
   get(path: string): ReadonlySet<string> | undefined {
-    const key = Buffer.from(path);
+    const key = Buffer.from(listSpelling(path));
     let row = this.#lowerBound(key);
     const digests = new Set<string>();
     for (; row < this.size && this.#pathBytes(row).equals(key); row++) digests.add(toHex(this.#digest(row)));
@@ -99,7 +99,7 @@ export class FileTable {
   hasAtOrBelow(path: string): boolean {
     if (path === '/') return this.size > 0;
     if (this.get(path) !== undefined) return true;
-    const prefix = Buffer.from(`${path}/`);
+    const prefix = Buffer.from(`${listSpelling(path)}/`);
     const row = this.#lowerBound(prefix);
     return row < this.size && this.#pathBytes(row).subarray(0, prefix.length).equals(prefix);
   }
@@ -158,7 +158,7 @@ function checkedRow(file: ReferenceFile): Row {
   checkReferencePath(file.path);
   if (file.sha256.length !== DIGEST_BYTES)
     throw malformed(`the digest of ${JSON.stringify(file.path)} has ${file.sha256.length} bytes`);
-  return { path: Buffer.from(file.path), sha256: file.sha256, mode: file.mode };
+  return { path: Buffer.from(listSpelling(file.path)), sha256: file.sha256, mode: file.mode };
 }
 
 function byPathThenDigest(a: Row, b: Row): number {

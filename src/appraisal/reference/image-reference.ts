@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { LacreError } from '../../lacre-error.ts';
 import { type ImageReference as ImageMessage, ImageReferenceSchema } from '../../proto/lacre/v1/admin_pb.ts';
 import { FileTable, type ReferenceFile } from './file-table.ts';
+import { listSpelling } from './reference-path.ts';
 
 /** Reference values of one image: what an approver says a container of it may be. OCI image-spec, config.md. */
 export interface ImageReference {
@@ -66,7 +67,7 @@ export function imageReferenceOf(message: ImageMessage, files: FileTable | Itera
     workingDir: message.workingDir,
     user: message.user,
     labels: pairs(message.labels),
-    entrypointPath: message.entrypointPath,
+    entrypointPath: listSpelling(message.entrypointPath),
     files: table,
   };
 }

@@ -21,3 +21,15 @@ export function checkReferencePath(path: string): void {
     );
   }
 }
+
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+
+/**
+ * A path as the measurement list spells it: the kernel writes a space as an underscore, and decodeName (src/ima) escapes
+ * what cannot be printed. For paths that are escaped already (pathText, measuredName); doing it twice changes nothing.
+ */
+export function listSpelling(path: string): string {
+  return path
+    .replaceAll(' ', '_')
+    .replace(UNPRINTABLE, (character) => [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''));
+}
