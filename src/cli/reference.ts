@@ -170,9 +170,7 @@ async function approveHost({ admin, output }: CommandContext, options: HostSourc
 }
 
 async function* hostParts(host: HostReference, files: Iterable<ReferenceFile>) {
-  yield create(ApproveHostRequestSchema, { part: { case: 'host', value: host } } satisfies MessageInitShape<
-    typeof ApproveHostRequestSchema
-  >);
+  yield create(ApproveHostRequestSchema, { part: { case: 'host', value: host } });
   for (const part of inParts(files))
     yield create(ApproveHostRequestSchema, { part: { case: 'files', value: { files: part } } });
 }
