@@ -7,11 +7,18 @@ test('the policy states the pool and keeps the order that first-match rules need
   assert.equal(rules.length, 30);
   const at = (text: string) => rules.findIndex((rule) => rule.includes(text));
   assert.ok(at('fsmagic=0x65735546') < at('uid>299999'), 'untrusted file systems come before container rules');
-  assert.ok(at('func=BPRM_CHECK uid>299999 template=evm-sig') < rules.indexOf('measure func=BPRM_CHECK'), 'containers come before the host');
+  assert.ok(
+    at('func=BPRM_CHECK uid>299999 template=evm-sig') < rules.indexOf('measure func=BPRM_CHECK'),
+    'containers come before the host',
+  );
   assert.ok(at('mask=MAY_READ uid>299999') < at('dont_measure func=FILE_CHECK fsname=overlay'));
-  assert.ok(rules.every((rule) => !/pcr=(11|15|16|23)\b/.test(rule)), 'no PCR that others extend or that can be reset');
+  assert.ok(
+    rules.every((rule) => !/pcr=(11|15|16|23)\b/.test(rule)),
+    'no PCR that others extend or that can be reset',
+  );
 });
 
 test('a pool that overlaps the users of the host is refused', () => {
-  for (const base of [0, 1000, 65_535, 1.5, Number.NaN, 2 ** 31]) assert.throws(() => imaPolicy(base), { code: 'ima.policy.pool' });
+  for (const base of [0, 1000, 65_535, 1.5, Number.NaN, 2 ** 31])
+    assert.throws(() => imaPolicy(base), { code: 'ima.policy.pool' });
 });

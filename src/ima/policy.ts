@@ -21,18 +21,34 @@ const EXEC_HOOKS = ['func=BPRM_CHECK', 'func=MMAP_CHECK mask=MAY_EXEC'] as const
  */
 export function imaPolicy(uidPoolBase: number = DEFAULT_UID_POOL_BASE): string {
   if (!Number.isInteger(uidPoolBase) || uidPoolBase < 65_536 || uidPoolBase > 0x7fff_ffff) {
-    throw new LacreError('ima.policy.pool', `the uid pool must start between 65536 and 2147483647, not at ${uidPoolBase}`, { uidPoolBase });
+    throw new LacreError(
+      'ima.policy.pool',
+      `the uid pool must start between 65536 and 2147483647, not at ${uidPoolBase}`,
+      { uidPoolBase },
+    );
   }
   const range = `uid>${uidPoolBase - 1}`;
   const rules = [
-    ...UNTRUSTED_MAGICS.flatMap((magic) => EXEC_HOOKS.map((hook) => `measure ${hook} fsmagic=${magic} template=evm-sig pcr=${POLICY_PCRS.untrustedFileSystem}`)),
+    ...UNTRUSTED_MAGICS.flatMap((magic) =>
+      EXEC_HOOKS.map(
+        (hook) => `measure ${hook} fsmagic=${magic} template=evm-sig pcr=${POLICY_PCRS.untrustedFileSystem}`,
+      ),
+    ),
     ...UNMEASURED_MAGICS.map((magic) => `dont_measure fsmagic=${magic}`),
     `measure func=FILE_CHECK mask=MAY_READ ${range} fsname=overlay template=evm-sig pcr=${POLICY_PCRS.read}`,
     'dont_measure func=FILE_CHECK fsname=overlay',
     ...EXEC_HOOKS.map((hook) => `measure ${hook} ${range} template=evm-sig`),
     ...EXEC_HOOKS.map((hook) => `measure ${hook} fsname=overlay template=evm-sig`),
     ...EXEC_HOOKS.map((hook) => `measure ${hook}`),
-    ...['MODULE_CHECK', 'FIRMWARE_CHECK', 'KEXEC_KERNEL_CHECK', 'KEXEC_INITRAMFS_CHECK', 'KEXEC_CMDLINE', 'CRITICAL_DATA', 'POLICY_CHECK'].map((func) => `measure func=${func}`),
+    ...[
+      'MODULE_CHECK',
+      'FIRMWARE_CHECK',
+      'KEXEC_KERNEL_CHECK',
+      'KEXEC_INITRAMFS_CHECK',
+      'KEXEC_CMDLINE',
+      'CRITICAL_DATA',
+      'POLICY_CHECK',
+    ].map((func) => `measure func=${func}`),
   ];
   return `${rules.join('\n')}\n`;
 }

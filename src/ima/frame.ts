@@ -1,0 +1,94 @@
+import { hash } from 'node:crypto';
+import { LacreError } from '../lacre-error.ts';
+
+/** Bounds of one entry. Paths of the kernel end at 4,096 bytes; a buffer (critical data) may be long. */
+export const FRAME_LIMITS = { templateNameBytes: 64, dataBytes: 64 * 1024, legacyNameBytes: 255 } as const;
+
+const DIGEST_BYTES = 20;
+const HEADER_BYTES = 4 + DIGEST_BYTES + 4;
+/** What a violation folds into every SHA-256 PCR instead of a digest (ima_init_digests). */
+const VIOLATION_DIGEST = '\xff'.repeat(32);
+/** The template `ima` hashes its name in a field of 256 bytes (ima_calc_field_array_hash_tfm). */
+const LEGACY_HASHED_BYTES = DIGEST_BYTES + FRAME_LIMITS.legacyNameBytes + 1;
+
+/**
+ * One entry of a binary measurement list as the kernel frames it (ima_measurements_show), little endian, with a SHA-1
+ * template digest. A cursor that is filled anew for each entry, so that a long list makes no garbage.
+ */
+export class Frame {
+  pcr = 0;
+  templateName = '';
+  /** Template data in the buffer last read: from `dataStart` to `end`. */
+  dataStart = 0;
+  /** Offset in the buffer after the entry. */
+  end = 0;
+  violation = false;
+
+  /**
+   * Reads the entry at `start`. Returns 0 when it is whole; otherwise at least how many bytes an entry there has, as far
+   * as its first bytes tell. `list` is where the buffer begins in the list, for messages.
+   * Throws ima.entry.malformed, ima.entry.oversized.
+   */
+  read(buffer: Buffer, start: number, list: number): number {
+    const available = buffer.length - start;
+    if (available < HEADER_BYTES) return HEADER_BYTES;
+    const nameBytes = buffer.readUInt32LE(start + 4 + DIGEST_BYTES);
+    if (nameBytes === 0 || nameBytes > FRAME_LIMITS.templateNameBytes)
+      throw oversized('template name', nameBytes, list + start);
+    const nameEnd = HEADER_BYTES + nameBytes;
+    if (available < nameEnd + 4) return nameEnd + 4;
+    this.templateName = buffer.toString('latin1', start + HEADER_BYTES, start + nameEnd);
+    const total =
+      this.templateName === 'ima'
+        ? this.#readLegacy(buffer, start, nameEnd, list)
+        : this.#readFields(buffer, start, nameEnd, list);
+    if (available < total) return total;
+    this.pcr = buffer.readUInt32LE(start);
+    this.violation = isZero(buffer, start + 4, DIGEST_BYTES);
+    this.end = start + total;
+    return 0;
+  }
+
+  /** What the kernel extends for the entry: SHA-256 over its template data, as 32 latin1 characters. */
+  digest(buffer: Buffer): string {
+    if (this.violation) return VIOLATION_DIGEST;
+    if (this.templateName !== 'ima') return hash('sha256', buffer.subarray(this.dataStart, this.end), 'binary');
+    const padded = Buffer.alloc(LEGACY_HASHED_BYTES);
+    buffer.copy(padded, 0, this.dataStart, this.dataStart + DIGEST_BYTES);
+    buffer.copy(padded, DIGEST_BYTES, this.dataStart + DIGEST_BYTES + 4, this.end);
+    return hash('sha256', padded, 'binary');
+  }
+
+  #readFields(buffer: Buffer, start: number, nameEnd: number, list: number): number {
+    const dataBytes = buffer.readUInt32LE(start + nameEnd);
+    if (dataBytes > FRAME_LIMITS.dataBytes) throw oversized('template data', dataBytes, list + start);
+    this.dataStart = start + nameEnd + 4;
+    return nameEnd + 4 + dataBytes;
+  }
+
+  /** The template `ima`: a bare SHA-1 digest, then a name behind its length. */
+  #readLegacy(buffer: Buffer, start: number, nameEnd: number, list: number): number {
+    this.dataStart = start + nameEnd;
+    const fixed = nameEnd + DIGEST_BYTES + 4;
+    if (buffer.length - start < fixed) return fixed;
+    const nameBytes = buffer.readUInt32LE(start + nameEnd + DIGEST_BYTES);
+    if (nameBytes > FRAME_LIMITS.legacyNameBytes) throw oversized('name', nameBytes, list + start);
+    return fixed + nameBytes;
+  }
+}
+
+function isZero(buffer: Buffer, start: number, length: number): boolean {
+  for (let i = start; i < start + length; i++) if (buffer[i] !== 0) return false;
+  return true;
+}
+
+function oversized(what: string, size: number, offset: number): LacreError {
+  return new LacreError(
+    'ima.entry.oversized',
+    `the ${what} of the entry at byte ${offset} has an impossible length of ${size}`,
+    {
+      offset,
+      size,
+    },
+  );
+}

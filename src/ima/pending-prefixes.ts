@@ -1,0 +1,165 @@
+import { hash } from 'node:crypto';
+import { LacreError } from '../lacre-error.ts';
+
+/** PCRs that the policy of a node measures into (DESIGN section 4). */
+export type ListPcr = 10 | 13 | 14;
+export const LIST_PCRS: readonly ListPcr[] = [10, 13, 14];
+
+/** Values of the list's PCRs at one point of it: 32 bytes each. */
+export interface ListPcrs {
+  readonly pcr10: Uint8Array;
+  readonly pcr13: Uint8Array;
+  readonly pcr14: Uint8Array;
+}
+
+/** Entries that no quote has proven yet: about 40 bytes are kept for each. */
+const MAX_PENDING = 1 << 21;
+const FIRST_CAPACITY = 256;
+
+/** A PCR's value followed by room for the digest that is folded into it next. */
+type Fold = Buffer;
+
+/**
+ * The PCR values after each entry that no quote has proven yet. An entry costs one hash and 37 bytes; the values at any
+ * point are found by going back along the entries of each PCR.
+ */
+export class PendingPrefixes {
+  readonly #base: readonly Buffer[];
+  readonly #now: readonly Fold[];
+  /** For entry i: value of its PCR afterwards, which PCR (as index of LIST_PCRS), and the entry of that PCR before it. */
+  #values = Buffer.alloc(FIRST_CAPACITY * 32);
+  #slots = new Uint8Array(FIRST_CAPACITY);
+  #before = new Int32Array(FIRST_CAPACITY);
+  readonly #last: [number, number, number] = [-1, -1, -1];
+  #length = 0;
+
+  constructor(start: ListPcrs) {
+    this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
+    this.#now = this.#base.map((value) => Buffer.concat([value, Buffer.alloc(32)]));
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Folds the digest of the next entry (32 latin1 characters) into its PCR. Throws ima.list.oversized. */
+  extend(pcr: ListPcr, digest: string): void {
+    const slot = LIST_PCRS.indexOf(pcr);
+    const fold = this.#now[slot] ?? this.#values;
+    const index = this.#length;
+    if (index >= this.#slots.length) this.#grow();
+    fold.write(digest, 32, 32, 'latin1');
+    const value = hash('sha256', fold, 'binary');
+    fold.write(value, 0, 32, 'latin1');
+    this.#values.write(value, index * 32, 32, 'latin1');
+    this.#slots[index] = slot;
+    this.#before[index] = this.#last[slot] ?? -1;
+    this.#last[slot] = index;
+    this.#length = index + 1;
+  }
+
+  /** Walks from the whole back to none: see PrefixWalk. */
+  walk(): PrefixWalk {
+    return new PrefixWalk(this.#base, this.#values, this.#slots, this.#before, this.#length, [...this.#last]);
+  }
+
+  /** Values after the first `count` pending entries. */
+  at(count: number): ListPcrs {
+    const walk = this.walk();
+    while (walk.count > count) walk.back();
+    return walk.pcrs();
+  }
+
+  /** Takes the first `count` entries as proven: they are forgotten, and their PCR values become the start. */
+  drop(count: number): void {
+    const { pcr10, pcr13, pcr14 } = this.at(count);
+    [pcr10, pcr13, pcr14].forEach((value, slot) => void this.#base[slot]?.set(value));
+    const left = this.#length - count;
+    const capacity = Math.max(FIRST_CAPACITY, left * 2);
+    const values = Buffer.alloc(capacity * 32);
+    this.#values.copy(values, 0, count * 32, this.#length * 32);
+    const slots = new Uint8Array(capacity);
+    slots.set(this.#slots.subarray(count, this.#length));
+    const before = new Int32Array(capacity);
+    for (let i = 0; i < left; i++) before[i] = Math.max(-1, (this.#before[count + i] ?? -1) - count);
+    for (const slot of LIST_PCRS.keys()) this.#last[slot] = Math.max(-1, (this.#last[slot] ?? -1) - count);
+    this.#values = values;
+    this.#slots = slots;
+    this.#before = before;
+    this.#length = left;
+  }
+
+  #grow(): void {
+    if (this.#length >= MAX_PENDING) {
+      throw new LacreError(
+        'ima.list.oversized',
+        `more than ${MAX_PENDING} entries of the measurement list wait for a quote`,
+        { bound: MAX_PENDING },
+      );
+    }
+    const values = Buffer.alloc(this.#values.length * 2);
+    this.#values.copy(values);
+    const slots = new Uint8Array(this.#slots.length * 2);
+    slots.set(this.#slots);
+    const before = new Int32Array(this.#before.length * 2);
+    before.set(this.#before);
+    this.#values = values;
+    this.#slots = slots;
+    this.#before = before;
+  }
+}
+
+/**
+ * Goes back one entry at a time, in constant time each, and writes the PCR values at that point where they are wanted.
+ * Sees the entries that were pending when it was made.
+ */
+export class PrefixWalk {
+  count: number;
+  readonly #base: readonly Buffer[];
+  readonly #values: Buffer;
+  readonly #slots: Uint8Array;
+  readonly #before: Int32Array;
+  readonly #last: number[];
+
+  constructor(
+    base: readonly Buffer[],
+    values: Buffer,
+    slots: Uint8Array,
+    before: Int32Array,
+    count: number,
+    last: number[],
+  ) {
+    this.#base = base;
+    this.#values = values;
+    this.#slots = slots;
+    this.#before = before;
+    this.count = count;
+    this.#last = last;
+  }
+
+  /** Steps back over the last entry. Returns the PCR whose value thereby changes. */
+  back(): ListPcr {
+    this.count -= 1;
+    const slot = this.#slots[this.count] ?? 0;
+    this.#last[slot] = this.#before[this.count] ?? -1;
+    return LIST_PCRS[slot] ?? 10;
+  }
+
+  /** Copies the value that a PCR has here to `target` at `offset`. */
+  copyPcr(pcr: ListPcr, target: Buffer, offset: number): void {
+    const slot = LIST_PCRS.indexOf(pcr);
+    const last = this.#last[slot] ?? -1;
+    if (last < 0) this.#base[slot]?.copy(target, offset);
+    else this.#values.copy(target, offset, last * 32, last * 32 + 32);
+  }
+
+  pcrs(): ListPcrs {
+    const [pcr10, pcr13, pcr14] = LIST_PCRS.map((pcr) => {
+      const value = Buffer.alloc(32);
+      this.copyPcr(pcr, value, 0);
+      return new Uint8Array(value);
+    });
+    if (pcr10 === undefined || pcr13 === undefined || pcr14 === undefined) throw new TypeError('a list has three PCRs');
+    return { pcr10, pcr13, pcr14 };
+  }
+}
