@@ -75,6 +75,7 @@ export const ERROR_CODES = {
   // appraisal
   'appraisal.verdict.forged': fault('a verdict was made by something else than an appraisal'),
   'appraisal.files.malformed': invalid('a table of reference files is malformed, or a path or digest in it is'),
+  'appraisal.host.malformed': invalid('reference values of a host are incomplete or contradict themselves'),
   'appraisal.image.malformed': invalid('a manifest, configuration or layer of an image is not as the OCI image specification says'),
   'appraisal.image.digest': refused('a manifest, configuration or layer does not have the digest that names it'),
   'appraisal.image.path': refused('a name in a layer leaves the root, or cannot be a path'),

@@ -21,7 +21,8 @@ export class Closure {
 
   /** Whether it was made of these very objects. */
   isOf(images: readonly ImageReference[], more: readonly FileTable[]): boolean {
-    const same = (a: readonly unknown[], b: readonly unknown[]) => a.length === b.length && a.every((value, i) => value === b[i]);
+    const same = (a: readonly unknown[], b: readonly unknown[]) =>
+      a.length === b.length && a.every((value, i) => value === b[i]);
     return same(this.images, images) && same(this.#more, more);
   }
 
@@ -39,10 +40,20 @@ export class Closure {
     if (expected?.has(sighting.hex)) return undefined;
     const did = sighting.pcr === READ_PCR ? 'read' : 'executed';
     if (expected !== undefined) {
-      return { code: 'appraisal.file.unexpected', sighting, expected, detail: `${sighting.path} was ${did} with other content than the image has` };
+      return {
+        code: 'appraisal.file.unexpected',
+        sighting,
+        expected,
+        detail: `${sighting.path} was ${did} with other content than the image has`,
+      };
     }
     if (sighting.pcr === READ_PCR && sighting.hex === EMPTY_FILE) return undefined;
-    return { code: 'appraisal.file.unknown', sighting, expected: [], detail: `${sighting.path} was ${did}, and no approved image has such a file` };
+    return {
+      code: 'appraisal.file.unknown',
+      sighting,
+      expected: [],
+      detail: `${sighting.path} was ${did}, and no approved image has such a file`,
+    };
   }
 }
 
@@ -52,9 +63,16 @@ export function judgeName(sighting: Sighting): Fault | undefined {
   const { path, pcr, digestState, algorithm } = sighting;
   if (!path.startsWith('/')) return fault('ima.name.unknown', `${path} was executed, which is the name of no file`);
   if (digestState === 'zero') return fault('ima.digest.missing', `${path} was measured without a digest`);
-  if (pcr === UNTRUSTED_PCR) return fault('ima.filesystem.untrusted', `${path} was executed from a file system that can show other content than it executes`);
+  if (pcr === UNTRUSTED_PCR)
+    return fault(
+      'ima.filesystem.untrusted',
+      `${path} was executed from a file system that can show other content than it executes`,
+    );
   if (digestState === 'refused' || algorithm !== 'sha256') {
-    return fault('ima.digest.weak', `${path} was measured by ${algorithm || 'an algorithm that is refused'}, not by sha256`);
+    return fault(
+      'ima.digest.weak',
+      `${path} was measured by ${algorithm || 'an algorithm that is refused'}, not by sha256`,
+    );
   }
   return undefined;
 }

@@ -87,7 +87,8 @@ export class EpochAppraisal {
 
   /** A container with this range is recorded: entries of the range that had no owner become its domain's. */
   adopt(domainId: string, range: UidRange): void {
-    const inRange = ({ iuid }: Sighting) => iuid !== undefined && iuid >= range.base && iuid < range.base + range.length;
+    const inRange = ({ iuid }: Sighting) =>
+      iuid !== undefined && iuid >= range.base && iuid < range.base + range.length;
     const taken = this.unattributed.sightings.take(inRange);
     if (taken.length === 0) return;
     this.unattributed.forget();

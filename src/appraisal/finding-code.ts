@@ -44,6 +44,7 @@ export const FINDING_CODES = {
   'appraisal.init.missing': 'the approved first program of the root is not in the list',
   'appraisal.kernel.open': 'kernel code can be changed or replaced on this host',
   'appraisal.observation.differs': 'the node observes another setting than its measured command line asks for',
+  'appraisal.firmware.open': 'the firmware is not pinned, so any may have run',
   'appraisal.memory.open': 'root can write into the memory of other processes',
   'appraisal.root.unverified': 'the root file system is not verified by the kernel',
   'appraisal.tool.present': 'a shell, interpreter, debugger or engine client was executed on the host',

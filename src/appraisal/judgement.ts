@@ -67,12 +67,17 @@ export class FaultList {
 
   /** As findings of a subject; `told` where they shall fail nothing. */
   findings(subject: string, { told = false, code }: { told?: boolean; code?: FindingCode } = {}): Finding[] {
-    const findings = this.#kept.map((fault) => findingOf(fault, subject, told || fault.told === true, code ?? fault.code));
+    const findings = this.#kept.map((fault) =>
+      findingOf(fault, subject, told || fault.told === true, code ?? fault.code),
+    );
     const last = this.#kept.at(-1);
     const more = this.#count - this.#kept.length;
     if (last === undefined || more === 0) return findings;
     const isTold = told || this.#fatal === 0;
-    return [...findings, (isTold ? toldFinding : fatalFinding)(code ?? last.code, subject, `${more} more entries of the list are bad`)];
+    return [
+      ...findings,
+      (isTold ? toldFinding : fatalFinding)(code ?? last.code, subject, `${more} more entries of the list are bad`),
+    ];
   }
 }
 

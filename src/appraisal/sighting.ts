@@ -108,6 +108,12 @@ export function sightingOf(entry: Measured): Sighting {
   };
 }
 
-function keyOf({ pcr, template, digestState, hex, path }: Pick<Sighting, 'pcr' | 'template' | 'digestState' | 'hex' | 'path'>): string {
+function keyOf({
+  pcr,
+  template,
+  digestState,
+  hex,
+  path,
+}: Pick<Sighting, 'pcr' | 'template' | 'digestState' | 'hex' | 'path'>): string {
   return `${pcr} ${template} ${digestState} ${hex} ${path}`;
 }

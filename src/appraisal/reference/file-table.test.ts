@@ -100,7 +100,10 @@ test('100,000 files: encoded, decoded and looked up in moments', () => {
 
 test('paths are found as the kernel spells them, with underscores for spaces and bytes for what cannot be printed', () => {
   const table = FileTable.of([row('/a b/c\td'), row('/caf\u00e9'), row('/x\u0085')]);
-  assert.deepEqual([...table].map(({ path: name }) => name), ['/a_b/c\\x09d', '/caf\u00e9', '/x\\xc2\\x85']);
+  assert.deepEqual(
+    [...table].map(({ path: name }) => name),
+    ['/a_b/c\\x09d', '/caf\u00e9', '/x\\xc2\\x85'],
+  );
   for (const name of ['/a b/c\td', '/x\u0085']) assert.equal(table.get(name)?.size, 1);
   assert.equal(table.get(measuredName('/a b/c\td'))?.size, 1);
   assert.equal(table.hasAtOrBelow('/a b'), true);

@@ -7,8 +7,8 @@ import { type ImageConfig, type ImageManifest, parseImageConfig, parseImageManif
 import { resolveEntrypoint, resolveUser } from './image-process.ts';
 import { type ImageReference, pairs } from './image-reference.ts';
 import { ImageTree } from './image-tree.ts';
-import { listSpelling } from './reference-path.ts';
 import { type ByteBudget, openLayerTar, requireDigest } from './layer-stream.ts';
+import { listSpelling } from './reference-path.ts';
 
 /** One image: its documents as bytes, its layers as streams of their bytes as they travel. Where they lie is the caller's matter. */
 export interface OciSource {
@@ -65,7 +65,9 @@ function describe(source: OciSource, manifest: ImageManifest, config: ImageConfi
     workingDir,
     user: resolveUser(build.tree, process.User ?? ''),
     labels: new Map(Object.entries(process.Labels ?? {})),
-    entrypointPath: listSpelling(resolveEntrypoint(build.tree, [...process.Entrypoint, ...process.Cmd], environment, workingDir)),
+    entrypointPath: listSpelling(
+      resolveEntrypoint(build.tree, [...process.Entrypoint, ...process.Cmd], environment, workingDir),
+    ),
     files: FileTable.of(allFiles(build)),
   };
 }

@@ -31,5 +31,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 export function listSpelling(path: string): string {
   return path
     .replaceAll(' ', '_')
-    .replace(UNPRINTABLE, (character) => [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''));
+    .replace(UNPRINTABLE, (character) =>
+      [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
+    );
 }

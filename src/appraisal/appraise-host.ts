@@ -1,0 +1,148 @@
+import type { BootFinding } from '../boot/boot-finding.ts';
+import { type BootMatch, matchBoot } from '../boot/match-boot.ts';
+import type { ReplayedBoot } from '../boot/replayed-boot.ts';
+import { toHex } from '../bytes/hex.ts';
+import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
+import type { RootOfTrust } from '../tpm/endorsement.ts';
+import type { EpochAppraisal } from './epoch-appraisal.ts';
+import { type Finding, fatalFinding, toldFinding } from './finding.ts';
+import { HostJudge, judgeTool } from './host-file.ts';
+import { gradeHost, type HostGrade } from './host-grade.ts';
+import { readPolicy } from './policy-facts.ts';
+import type { HostReference } from './reference/host-reference.ts';
+import { concludeVerdict, type Verdict } from './verdict.ts';
+
+/** What is known of a node at one quote. */
+export interface HostEvidence {
+  /** Fed with the list that the quote covers, and perhaps with later, unquoted entries, which can only lower trust. */
+  readonly epoch: EpochAppraisal;
+  /** Explained by the quote. */
+  readonly boot: ReplayedBoot;
+  /** Undefined: none is approved for this node. */
+  readonly reference: HostReference | undefined;
+  /** A claim: it can lower a grade, never raise it. */
+  readonly observation: NodeObservation;
+  /** TPMS_CLOCK_INFO.safe of the quote. */
+  readonly clockSafe: boolean;
+  readonly rootOfTrust: RootOfTrust;
+  /** When the nonce of the quote was made. */
+  readonly evidenceTime: Date;
+}
+
+export const HOST_SUBJECT = 'host';
+const GRADES: readonly HostGrade[] = ['open', 'standard', 'sealed'];
+const judges = new WeakMap<HostReference, HostJudge>();
+
+/**
+ * Whether a node is as its reference values say, and how closed it is (DESIGN sections 4 and 7). Proven of a trusted
+ * verdict, given that the quote covers `boot` and the entries that were fed: only approved files were executed on the
+ * host, it booted what is approved, as far as that is pinned, and the grade among the selectors holds. A sealed node has
+ * the selectors of the lower grades as well. Why the grade is not higher is among the findings.
+ */
+export function appraiseHost(evidence: HostEvidence): Verdict {
+  const { reference, rootOfTrust, epoch, evidenceTime } = evidence;
+  if (reference === undefined) {
+    const unknown = fatalFinding(
+      'appraisal.host.unknown',
+      HOST_SUBJECT,
+      'no reference values are approved for this host',
+    );
+    return concludeVerdict(HOST_SUBJECT, [unknown], [], evidenceTime);
+  }
+  const match = matchBoot(evidence.boot, reference.boot);
+  const booted = match.findings.map((finding) => bootFinding(finding, reference, rootOfTrust));
+  const listed = [...aggregateFindings(evidence), ...fileFindings(epoch, reference)];
+  const { grade, reasons } = gradeHost({
+    reference,
+    match: asMatched(match, booted),
+    epoch,
+    observation: evidence.observation,
+    tools: toolFindings(epoch),
+  });
+  const findings = [...clockFindings(evidence), ...booted, ...listed, ...reasons];
+  return concludeVerdict(HOST_SUBJECT, findings, hostSelectors(grade, reference, match, rootOfTrust), evidenceTime);
+}
+
+/** Judges of reference values are made once, as they index them. */
+export function hostJudgeOf(reference: HostReference): HostJudge {
+  let judge = judges.get(reference);
+  if (judge === undefined) judges.set(reference, (judge = new HostJudge(reference)));
+  return judge;
+}
+
+function clockFindings({ clockSafe }: HostEvidence): Finding[] {
+  return clockSafe
+    ? []
+    : [
+        toldFinding(
+          'tpm.clock.unsafe',
+          HOST_SUBJECT,
+          "the TPM's clock may have gone back, because it lost power without warning",
+        ),
+      ];
+}
+
+/** What is pinned must match; what the reference leaves open lowers the grade. A node of a software root may measure no kernel. */
+function bootFinding(finding: BootFinding, { boot }: HostReference, rootOfTrust: RootOfTrust): Finding {
+  const leftOpen =
+    (finding.code === 'boot.none' && rootOfTrust === 'software' && boot.kernelSha256.length === 0) ||
+    (finding.code.startsWith('boot.kernel.') && boot.kernelSha256.length === 0) ||
+    (finding.code.startsWith('boot.cmdline.') && boot.commandLines.length === 0);
+  return { ...finding, fatal: finding.fatal && !leftOpen };
+}
+
+function asMatched(
+  match: BootMatch,
+  findings: readonly Finding[],
+): { readonly commandLine: string | undefined; readonly complete: boolean } {
+  const complete =
+    match.kernelSha256Hex !== undefined && !findings.some(({ code }) => /^boot\.(none|kernel|initrd)/.test(code));
+  return { commandLine: match.commandLine, complete };
+}
+
+function aggregateFindings({ epoch, boot }: HostEvidence): Finding[] {
+  const first = epoch.host.sightings.list[0];
+  if (first === undefined || first.kind !== 'boot-aggregate' || first.index !== 0) {
+    return [
+      fatalFinding('ima.aggregate.missing', HOST_SUBJECT, 'the measurement list does not begin with boot_aggregate'),
+    ];
+  }
+  const expected = toHex(boot.bootAggregate());
+  if (first.hex === expected && first.algorithm === 'sha256') return [];
+  const facts = { path: first.path, expectedSha256: [expected], seenSha256: first.hex, logIndex: 0 };
+  return [
+    fatalFinding('ima.aggregate.unexpected', HOST_SUBJECT, 'boot_aggregate does not hold the PCRs of this boot', facts),
+  ];
+}
+
+function fileFindings(epoch: EpochAppraisal, reference: HostReference): Finding[] {
+  const judge = hostJudgeOf(reference);
+  const { executed, read } = epoch.host.judged(judge, (sighting) => judge.judge(sighting));
+  const dropped = epoch.host.sightings.dropped;
+  const over = fatalFinding(
+    'ima.list.oversized',
+    HOST_SUBJECT,
+    `the host executed ${dropped} more different files than can be judged`,
+  );
+  return [...executed.findings(HOST_SUBJECT), ...read.findings(HOST_SUBJECT), ...(dropped > 0 ? [over] : [])];
+}
+
+function toolFindings(epoch: EpochAppraisal): Finding[] {
+  return epoch.host.judged(judgeTool, judgeTool).executed.findings(HOST_SUBJECT);
+}
+
+function hostSelectors(
+  grade: HostGrade,
+  reference: HostReference,
+  match: BootMatch,
+  rootOfTrust: RootOfTrust,
+): string[] {
+  const reads = readPolicy(reference.policy, reference.uidPoolBase).measuresReads && grade !== 'open';
+  return [
+    ...GRADES.slice(0, GRADES.indexOf(grade) + 1).map((name) => `lacre:host:${name}`),
+    `lacre:root:${rootOfTrust}`,
+    `lacre:host-reference:${reference.name}`,
+    ...(match.kernelSha256Hex === undefined ? ['lacre:boot:none'] : [`lacre:kernel:sha256:${match.kernelSha256Hex}`]),
+    ...(reads ? ['lacre:measures:reads'] : []),
+  ];
+}
