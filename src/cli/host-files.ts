@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { extract } from 'tar-stream';
 import type { ReferenceFile } from '../appraisal/reference/file-table.ts';
 import { pathText } from '../container/path-text.ts';
 import { LacreError } from '../lacre-error.ts';
+import { tarEntries } from './tar-file.ts';
 
 /**
  * Path, SHA-256 and mode of every regular file of a host's root: a folder, or the tar file that the root was made from
@@ -37,10 +36,8 @@ async function* folderFiles(root: string, below: string, device: number): AsyncG
 }
 
 async function* tarFiles(archive: string): AsyncGenerator<ReferenceFile> {
-  const tar = extract();
-  const reading = pipeline(createReadStream(archive), tar).catch((error: unknown) => error);
   const digests = new Map<string, Uint8Array>();
-  for await (const entry of tar) {
+  for await (const entry of tarEntries(archive)) {
     const { name, type, linkname, mode } = entry.header;
     const path = absolute(name);
     if (type === 'file' || type === 'contiguous-file') digests.set(path, await digestOf(entry));
@@ -49,9 +46,6 @@ async function* tarFiles(archive: string): AsyncGenerator<ReferenceFile> {
     if (type === 'link' && sha256) digests.set(path, sha256);
     if (sha256 && type !== 'directory' && type !== 'symlink') yield { path, sha256, mode: (mode ?? 0o644) & 0o7777 };
   }
-  const error = await reading;
-  if (error)
-    throw new LacreError('cli.file.invalid', `${archive} cannot be read as a tar file`, { archive }, { cause: error });
 }
 
 function absolute(name: string): string {

@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { extract } from 'tar-stream';
 import { z } from 'zod';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
+import { tarEntries } from './tar-file.ts';
 
 const DIGEST = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const DESCRIPTOR = z.object({
@@ -147,21 +147,11 @@ function blobPath(folder: string, digest: string): string {
 /** Takes index.json and the blobs out of an archive; every other name is passed over. */
 async function unpack(archive: string, folder: string): Promise<void> {
   await mkdir(join(folder, 'blobs', 'sha256'), { recursive: true });
-  const tar = extract();
-  const reading = pipeline(createReadStream(archive), tar).catch((error: unknown) => error);
-  for await (const entry of tar) {
+  for await (const entry of tarEntries(archive)) {
     const name = entry.header.name.replace(/^\.\//, '');
     const wanted = name === 'index.json' || /^blobs\/sha256\/[0-9a-f]{64}$/.test(name);
     if (wanted && entry.header.type === 'file')
       await pipeline(entry, createWriteStream(join(folder, name), { flags: 'wx', mode: 0o600 }));
     else entry.resume();
   }
-  const error = await reading;
-  if (error)
-    throw new LacreError(
-      'cli.image.invalid',
-      `${archive} is no OCI archive: it cannot be read as a tar file`,
-      { archive },
-      { cause: error },
-    );
 }

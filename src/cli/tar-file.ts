@@ -1,0 +1,17 @@
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { type Entry, extract } from 'tar-stream';
+import { LacreError } from '../lacre-error.ts';
+
+/** Entries of a tar file in their order; each must be read or resumed before the next. Throws cli.file.invalid. */
+export async function* tarEntries(archive: string): AsyncGenerator<Entry> {
+  const tar = extract();
+  const reading = pipeline(createReadStream(archive), tar).catch((error: unknown) => error);
+  try {
+    yield* tar;
+  } catch (cause) {
+    throw new LacreError('cli.file.invalid', `${archive} cannot be read as a tar file`, { archive }, { cause });
+  }
+  const cause = await reading;
+  if (cause) throw new LacreError('cli.file.invalid', `${archive} cannot be read to its end`, { archive }, { cause });
+}
