@@ -15,6 +15,7 @@ import type { Entry, EntryMask } from '../proto/spire/api/types/entry_pb.ts';
 import { entryFields, entryId, entryMessage, entrySelectors, memberId, workloadId } from './admin-spire-entry-row.ts';
 import { answered, ITEM_OK, type ItemStatus, itemFault, itemStatus } from './admin-spire-status.ts';
 import type { ServerDeps } from './server-deps.ts';
+import { statusOf } from './session-status.ts';
 import type { EntryFilter, EntryRow, SetMatch } from './store-entries.ts';
 
 /** In the order of SPIRE's MatchBehavior. */
@@ -68,15 +69,14 @@ export function entryService(deps: ServerDeps): ServiceImpl<typeof EntryService>
         requireBatch(request.ids.length);
         return { results: changed(request.ids.map((id) => ({ id, status: deleteEntry(deps, id) }))) };
       }),
-    getAuthorizedEntries: () => answered(() => unsupported('GetAuthorizedEntries')),
+    getAuthorizedEntries: () =>
+      answered(() => {
+        throw new LacreError('server.entry.unsupported', `GetAuthorizedEntries ${AGENTS_ONLY}`);
+      }),
     syncAuthorizedEntries: () => {
-      throw new LacreError('server.entry.unsupported', `SyncAuthorizedEntries ${AGENTS_ONLY}`);
+      throw statusOf(new LacreError('server.entry.unsupported', `SyncAuthorizedEntries ${AGENTS_ONLY}`));
     },
   };
-}
-
-function unsupported(method: string): never {
-  throw new LacreError('server.entry.unsupported', `${method} ${AGENTS_ONLY}`);
 }
 
 function createEntry(deps: ServerDeps, entry: Entry, mask: EntryMask | undefined): BatchCreateEntryResponse_Result {

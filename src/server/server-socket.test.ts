@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { isLacreError } from '../lacre-error.ts';
+import { listenOnSocket } from './server-socket.ts';
+
+function place(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'lacre-socket-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function server(context: TestContext): Server {
+  const made = createServer((socket) => socket.end());
+  context.after(() => made.close());
+  return made;
+}
+
+test('the socket is 0600 in a folder made with 0700, whatever the mask is', async (context) => {
+  const path = join(place(context), 'new', 'admin.sock');
+  const mask = process.umask(0);
+  try {
+    await listenOnSocket(server(context), path);
+    assert.equal(process.umask(), 0, 'the mask is as it was');
+  } finally {
+    process.umask(mask);
+  }
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
+});
+
+test('a socket on which somebody answers is left alone', async (context) => {
+  const path = join(place(context), 'admin.sock');
+  await listenOnSocket(server(context), path);
+  await assert.rejects(listenOnSocket(server(context), path), (error) => isLacreError(error, 'server.socket.busy'));
+  assert.ok(existsSync(path));
+});
+
+test('a socket that a killed server left is replaced', async (context) => {
+  const path = join(place(context), 'admin.sock');
+  const code = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  await once(spawn(process.execPath, ['-e', code], { stdio: 'ignore' }), 'close');
+  assert.ok(existsSync(path), 'the dead server left its socket');
+  await listenOnSocket(server(context), path);
+});
+
+test('anything else in its place, or a path that cannot be, is told', async (context) => {
+  const folder = place(context);
+  const file = join(folder, 'file');
+  writeFileSync(file, 'mine');
+  const failed = (error: unknown) => isLacreError(error, 'server.socket.failed');
+  await assert.rejects(listenOnSocket(server(context), file), failed);
+  assert.ok(existsSync(file));
+  await assert.rejects(listenOnSocket(server(context), join(file, 'below', 'a.sock')), failed);
+  await assert.rejects(listenOnSocket(server(context), join(folder, 'x'.repeat(120))), failed);
+});
