@@ -105,7 +105,7 @@ test('a blob under another name, a missing one, and what is no archive are refus
   await writeFile(junk, Buffer.alloc(4096, 0x41));
   await assert.rejects(
     withOciImage(junk, linux, async () => {}),
-    { code: 'cli.image.invalid' },
+    { code: 'cli.file.invalid' },
   );
   await assert.rejects(
     withOciImage(join(folder, 'absent.tar'), linux, async () => {}),

@@ -1,10 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { type Entry, extract } from 'tar-stream';
+import { extract } from 'tar-stream';
 import { LacreError } from '../lacre-error.ts';
 
+/** One file or folder of an archive: its header and its content. */
+export type TarEntry = ReturnType<typeof extract> extends AsyncIterable<infer E> ? E : never;
+
 /** Entries of a tar file in their order; each must be read or resumed before the next. Throws cli.file.invalid. */
-export async function* tarEntries(archive: string): AsyncGenerator<Entry> {
+export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
   const tar = extract();
   const reading = pipeline(createReadStream(archive), tar).catch((error: unknown) => error);
   try {
