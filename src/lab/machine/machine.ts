@@ -1,0 +1,122 @@
+import { copyFile, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LacreError } from '../../lacre-error.ts';
+import { startProgram } from '../program.ts';
+import type { SoftwareTpm } from './software-tpm.ts';
+
+const FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd';
+const FIRMWARE_VARIABLES = '/usr/share/OVMF/OVMF_VARS_4M.fd';
+const MEMORY_MIB = 2048;
+
+/** Where the node finds the server: an address that only leads to the server's port on this machine. */
+export const SERVER_ADDRESS_IN_NODE = '10.0.2.100:8443';
+
+/** What measures itself into PCR 9. DESIGN section 4: kernel code closed, no kexec, no ptrace, no nested namespaces. */
+export const COMMAND_LINE = [
+  'console=ttyS0',
+  'quiet',
+  'panic=-1',
+  'mitigations=off',
+  'lockdown=integrity',
+  'sysctl.kernel.kexec_load_disabled=1',
+  'sysctl.kernel.yama.ptrace_scope=3',
+  'sysctl.kernel.unprivileged_userns_clone=0',
+].join(' ');
+
+/** QEMU's firmware adds the initrd's name, depending on its version; the kernel's EFI stub measures the whole line. */
+export const MEASURED_COMMAND_LINES: readonly string[] = [`${COMMAND_LINE} initrd=initrd`, COMMAND_LINE];
+
+export interface MachineParts {
+  readonly kernel: string;
+  readonly initrd: string;
+  /** squashfs, read only. */
+  readonly root: string;
+  /** ext4 with podman's storage. */
+  readonly data: string;
+  /** Whether what the machine writes to `data` stays. */
+  readonly keepsData: boolean;
+  readonly tpm: SoftwareTpm;
+  /** Folder for sockets and logs. */
+  readonly folder: string;
+  /** A command, run once for each connection to SERVER_ADDRESS_IN_NODE with the connection as its input and output. */
+  readonly relayCommand: string | undefined;
+}
+
+export interface Machine {
+  readonly pid: number;
+  readonly controlSocket: string;
+  readonly consoleLog: string;
+  /** Settles when the machine has ended; its status. */
+  readonly ended: Promise<number>;
+}
+
+/**
+ * Boots a node by UEFI with its kernel, initrd and command line measured, on an emulated processor. cx16 is left out:
+ * QEMU 7.2 emulates it wrongly, and the kernel panics now and then.
+ */
+export async function startMachine(parts: MachineParts): Promise<Machine> {
+  const { folder } = parts;
+  const variables = join(folder, 'firmware-variables.fd');
+  await copyFile(FIRMWARE_VARIABLES, variables);
+  const consoleLog = join(folder, 'console.log');
+  const log = await open(join(folder, 'qemu.log'), 'w');
+  const child = startProgram('qemu-system-x86_64', arguments_(parts, variables, consoleLog));
+  child.stdin?.end();
+  child.stdout?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
+  child.stderr?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
+  const ended = new Promise<number>((resolve) => {
+    child.on('error', () => resolve(127));
+    child.on('close', (status) => void log.close().then(() => resolve(status ?? 1)));
+  });
+  if (child.pid === undefined) throw new LacreError('lab.program.missing', 'qemu-system-x86_64: is not installed');
+  return { pid: child.pid, controlSocket: join(folder, 'control.sock'), consoleLog, ended };
+}
+
+function arguments_(parts: MachineParts, variables: string, consoleLog: string): string[] {
+  const disk = (file: string, options: string) => ['-drive', `file=${file},format=raw,if=virtio,${options}`];
+  const relay = parts.relayCommand ? `,guestfwd=tcp:${SERVER_ADDRESS_IN_NODE}-cmd:${parts.relayCommand}` : '';
+  return [
+    ...[
+      '-name',
+      'lacre-lab',
+      '-accel',
+      'tcg,thread=multi',
+      '-cpu',
+      'max,-cx16',
+      '-smp',
+      '2',
+      '-m',
+      String(MEMORY_MIB),
+      '-M',
+      'q35',
+    ],
+    ...['-nodefaults', '-display', 'none', '-no-reboot', '-monitor', 'none'],
+    ...[
+      '-drive',
+      `if=pflash,format=raw,readonly=on,file=${FIRMWARE}`,
+      '-drive',
+      `if=pflash,format=raw,file=${variables}`,
+    ],
+    ...['-kernel', parts.kernel, '-initrd', parts.initrd, '-append', COMMAND_LINE],
+    ...disk(parts.root, 'readonly=on'),
+    ...disk(parts.data, parts.keepsData ? 'cache=unsafe' : 'snapshot=on,cache=unsafe'),
+    ...['-chardev', `file,id=console,path=${consoleLog}`, '-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=control,path=${join(parts.folder, 'control.sock')},server=on,wait=off`],
+    ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=control,name=lacre.control'],
+    ...['-chardev', `socket,id=tpm,path=${parts.tpm.controlSocket}`, '-tpmdev', 'emulator,id=tpm0,chardev=tpm'],
+    ...['-device', 'tpm-tis,tpmdev=tpm0'],
+    ...['-netdev', `user,id=net0,restrict=on${relay}`, '-device', 'virtio-net-pci,netdev=net0,romfile='],
+    ...['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],
+  ];
+}
+
+/** The end of what the node wrote to its console, for an error message. */
+export async function consoleTail(machine: Machine): Promise<string> {
+  const text = await readFile(machine.consoleLog, 'utf8').catch(() => '');
+  return text
+    .replace(/[^\x20-\x7e\n]/g, '')
+    .trim()
+    .split('\n')
+    .slice(-8)
+    .join('\n');
+}

@@ -1,0 +1,107 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { delimiter } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { LacreError } from '../lacre-error.ts';
+
+/** Programs such as mke2fs lie in folders that an ordinary user's PATH lacks. */
+const PATH = [process.env['PATH'] ?? '/usr/bin:/bin', '/usr/sbin', '/sbin'].join(delimiter);
+
+/** Bytes of a program's output that are kept. */
+const OUTPUT_MOST = 64 * 1024 * 1024;
+
+export interface ProgramOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: AsyncIterable<Uint8Array> | Uint8Array;
+  readonly signal?: AbortSignal;
+}
+
+/** Starts a program in a process group of its own, so that Ctrl-C reaches it through the lab's clean-up alone. */
+export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): ChildProcess {
+  return spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, PATH, LC_ALL: 'C.UTF-8', ...options.env },
+    ...(options.cwd !== undefined && { cwd: options.cwd }),
+  });
+}
+
+/**
+ * Runs a program to its end; gives its standard output. Throws lab.program.missing where it isn't installed,
+ * lab.program.failed with the last lines of what it said where it fails, lab.stopped where `signal` ends it.
+ */
+export async function runProgram(
+  command: string,
+  args: readonly string[],
+  options: ProgramOptions = {},
+): Promise<Buffer> {
+  options.signal?.throwIfAborted();
+  const child = startProgram(command, args, options);
+  const stop = () => killGroup(child.pid, 'SIGKILL');
+  options.signal?.addEventListener('abort', stop);
+  try {
+    const ended = ending(child, command);
+    const [output, errors] = await Promise.all([
+      collect(child.stdout),
+      collect(child.stderr),
+      feed(child, options.input),
+      ended,
+    ]);
+    const status = await ended;
+    options.signal?.throwIfAborted();
+    if (status === 0) return output;
+    throw new LacreError(
+      'lab.program.failed',
+      `${command} ${args[0] ?? ''} failed (${status}): ${lastLines(errors.length > 0 ? errors : output)}`,
+      { command, status: String(status) },
+    );
+  } finally {
+    options.signal?.removeEventListener('abort', stop);
+  }
+}
+
+/** Sends a signal to a process and all that it started; a group that is gone is none of our business. */
+export function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined || pid <= 1) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+function ending(child: ChildProcess, command: string): Promise<number | NodeJS.Signals> {
+  return new Promise((resolve, reject) => {
+    child.on('close', (status, signal) => resolve(signal ?? status ?? 1));
+    child.on('error', (cause) => {
+      const missing = 'code' in cause && cause.code === 'ENOENT';
+      const code = missing ? 'lab.program.missing' : 'lab.program.failed';
+      reject(
+        new LacreError(code, `${command}: ${missing ? 'is not installed' : cause.message}`, { command }, { cause }),
+      );
+    });
+  });
+}
+
+async function collect(stream: NodeJS.ReadableStream | null): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream ?? []) {
+    const bytes = Buffer.from(chunk);
+    length += bytes.length;
+    if (length <= OUTPUT_MOST) chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** A program that ends before it has read all is judged by its status, not by the broken pipe. */
+async function feed(child: ChildProcess, input: ProgramOptions['input']): Promise<void> {
+  if (!child.stdin) return;
+  const chunks = input instanceof Uint8Array ? [input] : (input ?? []);
+  await pipeline(Readable.from(chunks, { objectMode: true }), child.stdin).catch(() => {});
+}
+
+function lastLines(text: Buffer): string {
+  return text.toString().trim().split('\n').slice(-6).join(' | ').slice(-1500);
+}
