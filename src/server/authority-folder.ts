@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { SigningAuthority } from '../issuance/signing-authority.ts';
@@ -51,8 +52,8 @@ export class AuthorityFolder {
   /** Empty where nothing was written yet. Code: server.authority.failed for anything that does not fit together. */
   read(): AuthorityIndex {
     const text = readSecretFile(join(this.#path, 'index.json'), MAX_BYTES);
-    if (text === undefined) return { sequence: 0, authorities: [] };
-    const index = parseIndex(text, this.#path);
+    const index = text === undefined ? { sequence: 0, authorities: [] } : parseIndex(text, this.#path);
+    this.#removeUnnamed(index.authorities.map(({ keyId }) => keyId));
     const authorities = index.authorities.map(({ keyId, state }) => this.#readAuthority(keyId, state));
     return { sequence: index.sequence, authorities };
   }
@@ -64,6 +65,14 @@ export class AuthorityFolder {
     const text = JSON.stringify({ version: 1, sequence: index.sequence, authorities }, undefined, 2);
     writeSecretFile(join(this.#path, 'index.json'), `${text}\n`);
     for (const { keyIdHex } of removed) removeSecretFile(this.#file(keyIdHex));
+  }
+
+  /** Keys that a killed server wrote and never named: nothing was signed with them. */
+  #removeUnnamed(keyIds: readonly string[]): void {
+    for (const name of readdirSync(this.#path)) {
+      const ours = /^([0-9a-f]{40})\.pem$|^\.[0-9a-f]{16}\.new$/.exec(name);
+      if (ours !== null && !keyIds.includes(ours[1] ?? '')) removeSecretFile(join(this.#path, name));
+    }
   }
 
   #file(keyIdHex: string): string {

@@ -167,3 +167,14 @@ test("the server's TLS identity verifies against the bundle and changes with the
     (error) => isLacreError(error, 'identity.svid.untrusted'),
   );
 });
+
+test('a key that a killed server wrote and never named is removed', (context) => {
+  const given = options(context);
+  AuthorityKeeper.open(given, START);
+  const folder = join(given.dataDir, 'authority');
+  const before = readdirSync(folder);
+  for (const name of [`${'ab'.repeat(20)}.pem`, `.${'cd'.repeat(8)}.new`, 'notes.txt'])
+    writeFileSync(join(folder, name), 'x');
+  AuthorityKeeper.open(given, START);
+  assert.deepEqual(readdirSync(folder).sort(), [...before, 'notes.txt'].sort());
+});

@@ -8,6 +8,7 @@ import type { ServerConfig } from './config.ts';
 import { createNodeListener } from './node-listener.ts';
 import { startAdminListener } from './server-admin-listener.ts';
 import { type Clock, type ServerDeps, ServerEvents, SYSTEM_CLOCK } from './server-deps.ts';
+import { lockDataDir } from './server-lock.ts';
 import { createLog } from './server-log.ts';
 import { startUpkeep } from './server-upkeep.ts';
 import { Store } from './store.ts';
@@ -38,14 +39,15 @@ export async function startServer(
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
+    closers.push(lockDataDir(config.dataDir));
     const deps = openDeps(config, clock, log);
     closers.push(() => deps.store.close());
     closers.push(startUpkeep(deps));
     const admin = await startAdminListener(config.admin.socket, [adminSpireRoutes(deps), adminLacreRoutes(deps)]);
     closers.push(() => admin.close());
     const nodes = createNodeListener(deps);
-    const address = await listen(nodes, config);
     closers.push(() => nodes.close());
+    const address = await listen(nodes, config);
     const where = { address: `${address.address}:${address.port}`, admin: admin.socket };
     log.info({ trustDomain: config.trustDomain.name, ...where }, 'the server answers');
     if (config.endorsement.roots.length === 0) log.warn('no endorsement roots are configured: no node can enrol');
