@@ -36,7 +36,9 @@ export function hostReferenceMessage(host: HostReference): HostMessage {
 
 /** From the wire or the store. Throws appraisal.host.malformed, appraisal.files.malformed. */
 export function hostReferenceOf(message: HostMessage, files: FileTable | Iterable<ReferenceFile>): HostReference {
-  const table = files instanceof FileTable ? files : FileTable.of(files);
+  const rows = files instanceof FileTable ? undefined : [...files];
+  const table = files instanceof FileTable ? files : FileTable.of(rows ?? []);
+  const given = rows?.length ?? table.size;
   const pcrs = Object.entries(message.pcrs).map(([pcr, values]) => [Number(pcr), values.sha256] as const);
   const digests = [...message.kernelSha256, ...message.initrdSha256, ...pcrs.flatMap(([, values]) => values)];
   const fail = (why: string) =>
@@ -46,8 +48,8 @@ export function hostReferenceOf(message: HostMessage, files: FileTable | Iterabl
     );
   if (message.name === '') throw fail('they have no name');
   if (digests.some((digest) => digest.length !== 32)) throw fail('a digest has not 32 bytes');
-  if (message.fileCount !== BigInt(table.size))
-    throw fail(`${message.fileCount} files are announced, ${table.size} were given`);
+  if (message.fileCount !== BigInt(given))
+    throw fail(`${message.fileCount} files are announced, ${given} were given`);
   if (message.nextInit !== '' && table.get(message.nextInit) === undefined)
     throw fail('the first program of the root is none of its files');
   return {
