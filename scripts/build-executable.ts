@@ -6,7 +6,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
@@ -59,11 +58,6 @@ const BUNDLE: BuildOptions = {
   banner: { js: "const executableUrl=require('node:url').pathToFileURL(process.execPath).href;" },
 };
 
-/** postject has no types of its own. */
-interface Postject {
-  inject(file: string, name: string, blob: Buffer, options: { readonly sentinelFuse: string }): Promise<void>;
-}
-
 function run(command: string, args: string[]): void {
   const { status, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
   if (error !== undefined || status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`);
@@ -109,8 +103,8 @@ export async function buildExecutable(): Promise<BuiltExecutable> {
   const partial = `${path}.${process.pid}`;
   try {
     writeFileSync(partial, readFileSync(strippedNode(process.execPath)));
-    const { inject } = createRequire(import.meta.url)('postject') as Postject;
-    await inject(partial, 'NODE_SEA_BLOB', readFileSync(SEA.output), { sentinelFuse: FUSE });
+    const postject = join(root, 'node_modules/postject/dist/cli.js');
+    run(process.execPath, [postject, partial, 'NODE_SEA_BLOB', SEA.output, '--sentinel-fuse', FUSE]);
     chmodSync(partial, 0o755);
     const sha256 = createHash('sha256').update(readFileSync(partial)).digest('hex');
     renameSync(partial, path);

@@ -1,5 +1,5 @@
 import { isMap, isScalar, LineCounter, type Node, type ParsedNode, parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ErrorCode } from './error-code.ts';
 import { LacreError } from './lacre-error.ts';
 

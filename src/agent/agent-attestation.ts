@@ -5,7 +5,7 @@ import type { BackOff } from './back-off.ts';
 import type { AgentConfig } from './config.ts';
 import { type AgentIdentity, connectServer } from './connection.ts';
 import { enrol, type NodeKeys, prepareKeys } from './enrolment.ts';
-import type { ContainerSource } from './evidence.ts';
+import type { NodeContainers } from './evidence.ts';
 import { readEventLog } from './evidence-observation.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { Session } from './session.ts';
@@ -16,7 +16,7 @@ export interface AttestationDeps {
   readonly config: AgentConfig;
   readonly tpm: AttestationTpm;
   readonly state: StateDir;
-  readonly containers: ContainerSource;
+  readonly containers: NodeContainers;
   readonly link: SessionLink;
   readonly backOff: BackOff;
   readonly log: Logger;

@@ -4,7 +4,7 @@ import { Attestation } from './agent-attestation.ts';
 import { BackOff } from './back-off.ts';
 import type { AgentConfig } from './config.ts';
 import { findingsText } from './connection-fault.ts';
-import type { ContainerSource } from './evidence.ts';
+import type { NodeContainers } from './evidence.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { SessionLink } from './session-link.ts';
 import { StateDir } from './state-dir.ts';
@@ -13,7 +13,7 @@ import { type PinnedCaller, serveWorkloadApi } from './workload-api.ts';
 /** What the agent stands on: the node's TPM, its containers, and who calls. */
 export interface AgentParts {
   readonly tpm: AttestationTpm;
-  readonly containers: ContainerSource;
+  readonly containers: NodeContainers;
   pinCaller(socket: Socket): PinnedCaller;
   close(): Promise<void>;
 }

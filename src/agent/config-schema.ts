@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const MEASUREMENTS = '/sys/kernel/security/ima/binary_runtime_measurements';
 const EVENT_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';

@@ -1,20 +1,29 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
+import { toHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
 import type { AttestMessage } from './batcher.ts';
 import { observeNode } from './evidence-observation.ts';
 import type { MeasurementList } from './measurement-list.ts';
 
-/** All containers of the node as they are now. */
-export interface ContainerSource {
-  /** Looks again, and returns the canonical Container of each, by its id. */
-  refresh(): Promise<ReadonlyMap<string, Uint8Array>>;
+/** A container as it was last seen: its canonical bytes and their SHA-256. */
+export interface SeenContainer {
+  readonly bytes: Uint8Array;
+  readonly sha256: Uint8Array;
+}
+
+/** All containers of the node. */
+export interface NodeContainers {
+  /** As last seen, by id. */
+  seen(): ReadonlyMap<string, SeenContainer>;
+  /** Looks again. Where that can't be done, what was seen before stays, and the fault is told elsewhere. */
+  look(): Promise<void>;
 }
 
 export interface EvidenceDeps {
   readonly list: MeasurementList;
-  readonly containers: ContainerSource;
+  readonly containers: NodeContainers;
   readonly pollIntervalMs: number;
   send(message: AttestMessage): Promise<void>;
   /** Is called before the server is told that a container is gone. */
@@ -45,6 +54,8 @@ export class EvidenceFeed {
       await this.#sendObservation();
       for (;;) {
         const bytes = await this.#deps.list.read();
+        // New entries may be of a container that nobody has seen yet.
+        if (bytes.length > 0 || this.#sent === undefined) await this.#deps.containers.look();
         await this.#sendContainers();
         if (bytes.length === 0) return this.#deps.list.position;
         const offset = BigInt(this.#deps.list.position - bytes.length);
@@ -81,11 +92,11 @@ export class EvidenceFeed {
 
   async #sendContainers(): Promise<void> {
     const known = this.#sent;
-    const now = await this.#deps.containers.refresh();
+    const now = this.#deps.containers.seen();
     const changed: Uint8Array[] = [];
     const next = new Map<string, string>();
-    for (const [id, bytes] of now) {
-      const digest = sha256Hex(bytes);
+    for (const [id, { bytes, sha256 }] of now) {
+      const digest = toHex(sha256);
       next.set(id, digest);
       if (known?.get(id) !== digest) changed.push(bytes);
     }

@@ -13,7 +13,7 @@ import { VERSION } from '../version.ts';
 import { type Asked, type AttestMessage, type BatchAsk, Batcher } from './batcher.ts';
 import type { Connection } from './connection.ts';
 import { faultOfCall } from './connection-fault.ts';
-import { type ContainerSource, EvidenceFeed } from './evidence.ts';
+import { EvidenceFeed, type NodeContainers } from './evidence.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { MeasurementList } from './measurement-list.ts';
 import { SessionOutbox } from './session-outbox.ts';
@@ -34,7 +34,7 @@ export interface SessionDeps {
   readonly akName: Uint8Array;
   readonly eventLog: Uint8Array;
   readonly measurementList: string;
-  readonly containers: ContainerSource;
+  readonly containers: NodeContainers;
   readonly listener: SessionListener;
   readonly log: Logger;
 }
@@ -166,21 +166,27 @@ export class Session {
     const { listener } = this.#deps;
     switch (message.case) {
       case 'nonces':
-        return this.#batcher.receiveNonces(message.value.nonces);
+        this.#batcher.receiveNonces(message.value.nonces);
+        break;
       case 'answer':
-        return this.#batcher.receiveAnswer(message.value);
+        this.#batcher.receiveAnswer(message.value);
+        break;
       case 'withdrawal':
         this.#batcher.forget(message.value.containerId);
-        return listener.withdrawn(message.value);
+        listener.withdrawn(message.value);
+        break;
       case 'bundle':
-        return listener.bundleChanged(message.value.bundle);
+        listener.bundleChanged(message.value.bundle);
+        break;
       case 'entriesChanged':
-        return listener.entriesChanged();
+        listener.entriesChanged();
+        break;
       case 'node':
         this.#batcher.receiveVerdict();
         clearTimeout(this.#watchdog);
         this.#watchdog = this.#watch(2 * this.opened.quoteIntervalMs + SILENCE_GRACE_MS);
-        return listener.attested(message.value);
+        listener.attested(message.value);
+        break;
       default:
         throw new LacreError('agent.protocol', `the server sent ${message.case ?? 'nothing'} in an open session`);
     }

@@ -1,0 +1,93 @@
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import { toHex } from '../bytes/hex.ts';
+import { LacreError } from '../lacre-error.ts';
+import type { AgentParts } from './agent.ts';
+import { identifyCaller } from './caller.ts';
+import type { AgentConfig } from './config.ts';
+import { ContainerWatch } from './container-watch.ts';
+import type { NodeContainers } from './evidence.ts';
+import type { AttestationTpm } from './evidence-tpm.ts';
+import type { Native } from './native.ts';
+import { openPodman } from './podman.ts';
+import { Proc } from './proc.ts';
+import { TpmClient } from './tpm-client.ts';
+import type { PinnedCaller } from './workload-api.ts';
+
+/** A libuv handle shows its descriptor; -1 once it is closed. */
+interface HandledSocket extends Socket {
+  readonly _handle: { readonly fd: number } | null;
+}
+
+/** Begins to watch the containers. The TPM is opened when it is first used: one that is not there yet is waited for. */
+export async function openParts(config: AgentConfig, native: Native, log: Logger): Promise<AgentParts> {
+  const tpm = openWhenUsed(() => TpmClient.open(config.tpm));
+  const proc = new Proc();
+  const place = config.engine.podman;
+  const watch = new ContainerWatch({
+    source: openPodman(place),
+    proc,
+    place,
+    onFault: (fault) => {
+      if (fault === undefined) log.info('containers can be looked at again');
+      else log.warn({ code: fault.code, ...fault.details }, fault.message);
+    },
+  });
+  await watch.start();
+  return {
+    tpm,
+    containers: containersOf(watch),
+    pinCaller: (socket) => pinCaller(socket, native, proc, watch),
+    close: async () => {
+      await watch.stop();
+      await tpm.close();
+    },
+  };
+}
+
+/** Codes of each method: also those of `open`. */
+function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
+  let opened: Promise<TpmClient> | undefined;
+  const client = (): Promise<TpmClient> => {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+  return {
+    createEndorsementKey: async () => (await client()).createEndorsementKey(),
+    createAttestationKey: async (saved) => (await client()).createAttestationKey(saved),
+    activateCredential: async (blob, secret) => (await client()).activateCredential(blob, secret),
+    quote: async (extraData) => (await client()).quote(extraData),
+    close: async () => (await opened)?.close(),
+  };
+}
+
+function containersOf(watch: ContainerWatch): NodeContainers {
+  return {
+    seen: () => watch.containers,
+    // A fault is told by the watch's own looks.
+    look: () => watch.look().catch(() => undefined),
+  };
+}
+
+/** The socket itself is the pin: the kernel keeps the peer's credentials and, from 6.5, a pidfd of just that process. */
+function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerWatch): PinnedCaller {
+  const handle = (socket as HandledSocket)._handle;
+  const fd = (): number => {
+    const open = handle?.fd ?? -1;
+    if (open < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
+    return open;
+  };
+  const { uid } = native.peerCredentials(fd());
+  const sources = { native, proc, refresh: (containerId: string) => watch.refresh(containerId) };
+  return {
+    uid,
+    record: async () => {
+      const { bytes, container } = await identifyCaller(fd(), sources);
+      return { bytes, containerId: container.id, containerSha256Hex: toHex(container.sha256) };
+    },
+    close: () => undefined,
+  };
+}
