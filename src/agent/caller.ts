@@ -64,8 +64,8 @@ async function describe(peer: PeerCredentials, pidfd: number, sources: CallerSou
   const { native, proc } = sources;
   requireAlive(native, pidfd, peer.pid);
   await requireSamePid(pidfd, peer.pid);
-  const startTicks = await proc.startTicks(peer.pid);
-  const owner = await proc.cgroupOwner(peer.pid);
+  const startTicks = proc.startTicks(peer.pid);
+  const owner = proc.cgroupOwner(peer.pid);
   if (owner === undefined) {
     const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
     throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
@@ -75,12 +75,10 @@ async function describe(peer: PeerCredentials, pidfd: number, sources: CallerSou
     const sentence = `podman has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
   }
-  const [executable, inside, descends] = await Promise.all([
-    proc.executable(peer.pid),
-    isInside(proc, peer.pid, container),
-    descendsFromInit(proc, peer.pid, container.initPid),
-  ]);
-  if ((await proc.startTicks(peer.pid)) !== startTicks) throw ended(peer.pid);
+  const executable = proc.executable(peer.pid);
+  const inside = isInside(proc, peer.pid, container);
+  const descends = descendsFromInit(proc, peer.pid, container.initPid);
+  if (proc.startTicks(peer.pid) !== startTicks) throw ended(peer.pid);
   const record = makeRecord({
     containerSha256: container.sha256,
     containerId: container.id,
@@ -95,22 +93,21 @@ async function describe(peer: PeerCredentials, pidfd: number, sources: CallerSou
 }
 
 /** Whether the process is in the user, mount and pid namespaces of the container's first one. */
-async function isInside(proc: Proc, pid: number, container: ObservedContainer): Promise<boolean> {
+function isInside(proc: Proc, pid: number, container: ObservedContainer): boolean {
   const kinds = ['user', 'mnt', 'pid'] as const;
-  const own = await Promise.all(kinds.map((kind) => proc.namespace(pid, kind)));
-  return kinds.every((kind, index) => own[index] === container.namespaces[kind]);
+  return kinds.every((kind) => proc.namespace(pid, kind) === container.namespaces[kind]);
 }
 
 /**
  * Whether a process's parents lead to the container's first process: not so for what the engine brought in by exec. A
  * process whose parent has ended is the first one's child, so a grandchild of an exec'd process can pass for one.
  */
-async function descendsFromInit(proc: Proc, pid: number, initPid: number): Promise<boolean> {
+function descendsFromInit(proc: Proc, pid: number, initPid: number): boolean {
   let at = pid;
   for (let steps = 0; steps < MAX_ANCESTORS; steps += 1) {
     if (at === initPid) return true;
     if (at <= 1) return false;
-    const status: ProcessStatus = await proc.status(at);
+    const status: ProcessStatus = proc.status(at);
     at = status.parentPid;
   }
   return false;

@@ -3,17 +3,20 @@ import { sha256 } from '../bytes/sha256.ts';
 import { capabilitySet } from '../container/capability.ts';
 import { parseCgroup } from '../container/cgroup.ts';
 import { compareEnvironment } from '../container/environment.ts';
+import { parseMountInfo } from '../container/mount-info.ts';
 import type { ProcessStatus } from '../container/process-status.ts';
 import { encodeContainer, makeContainer } from '../container/record.ts';
+import type { UidExtent } from '../container/uid-map.ts';
 import {
   type Container,
   EnvironmentNameSchema,
   IdExtentSchema,
   type Label,
   LabelSchema,
+  type Mount,
 } from '../proto/lacre/v1/record_pb.ts';
 import { recordMounts } from './container-watch-mount.ts';
-import { summarizeProcesses } from './container-watch-process.ts';
+import { type ProcessSummary, summarizeProcesses } from './container-watch-process.ts';
 import type { EngineContainer, PodmanPlace } from './podman-source.ts';
 import { isMissing, NAMESPACES, type Namespaces, type Proc } from './proc.ts';
 
@@ -29,55 +32,97 @@ export interface ObservedContainer {
   readonly sha256: Uint8Array;
 }
 
+/** What was read of the kernel, and of what else the record is made. */
+interface Seen {
+  readonly initStartTicks: bigint;
+  readonly mounts: readonly Mount[];
+  readonly processes: ProcessSummary;
+  readonly uidMap: readonly UidExtent[];
+  readonly hostNamespaces: readonly string[];
+}
+
+interface KnownMounts {
+  readonly engine: EngineContainer;
+  readonly raw: Buffer;
+  readonly mounts: readonly Mount[];
+}
+
 /** A container is still being made while its first process has not what its configuration says, but no longer than this. */
 const STARTING_SECONDS = 10;
 const TICKS = 100;
 const MAX_LABELS = 1024;
 const MAX_LABEL_LENGTH = 4096;
 
-/**
- * Looks at one container. Undefined: it has ended, is still being made, or its pid is another's now.
- * Rejects with the system's error, or container.malformed where something in it has no place in a record.
- */
-export async function observeContainer(
-  engine: EngineContainer,
-  proc: Proc,
-  place: PodmanPlace,
-): Promise<ObservedContainer | undefined> {
-  try {
-    return await observe(engine, proc, place);
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
+/** Looks at containers; keeps of each only what spares parsing the same mounts again. */
+export class ContainerObserver {
+  readonly #proc: Proc;
+  readonly #place: PodmanPlace;
+  readonly #mounts = new Map<string, KnownMounts>();
+
+  constructor(proc: Proc, place: PodmanPlace) {
+    this.#proc = proc;
+    this.#place = place;
+  }
+
+  /**
+   * Looks at one container. Undefined: it has ended, is still being made, or its pid is another's now.
+   * Throws the system's error, or container.malformed where something in it has no place in a record.
+   */
+  observe(engine: EngineContainer): ObservedContainer | undefined {
+    try {
+      return this.#observe(engine);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Drops what is kept of all containers but these. */
+  keep(ids: ReadonlySet<string>): void {
+    for (const id of this.#mounts.keys()) if (!ids.has(id)) this.#mounts.delete(id);
+  }
+
+  #observe(engine: EngineContainer): ObservedContainer | undefined {
+    const proc = this.#proc;
+    const pid = engine.initPid;
+    const initStartTicks = proc.startTicks(pid);
+    const cgroup = proc.cgroupText(pid);
+    if (parseCgroup(cgroup)?.containerId !== engine.id) return undefined;
+    const status = proc.status(pid);
+    const uidMap = proc.uidMap(pid);
+    const namespaces = proc.namespaces(pid);
+    if (isStarting(engine, status, uidMap.length, initStartTicks, proc)) return undefined;
+    const container = recordOf(engine, {
+      initStartTicks,
+      mounts: this.#mountsOf(engine),
+      processes: summarizeProcesses(proc, status, containerCgroup(cgroup, engine.id)),
+      uidMap,
+      hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === proc.hostNamespaces()[kind]),
+    });
+    const bytes = encodeContainer(container);
+    if (proc.startTicks(pid) !== initStartTicks) return undefined;
+    return { id: engine.id, initPid: pid, initStartTicks, namespaces, container, bytes, sha256: sha256(bytes) };
+  }
+
+  #mountsOf(engine: EngineContainer): readonly Mount[] {
+    const raw = this.#proc.mountInfo(engine.initPid);
+    const known = this.#mounts.get(engine.id);
+    if (known?.engine === engine && known.raw.equals(raw)) return known.mounts;
+    const mounts = recordMounts(parseMountInfo(raw), engine, this.#place);
+    this.#mounts.set(engine.id, { engine, raw, mounts });
+    return mounts;
   }
 }
 
-async function observe(
-  engine: EngineContainer,
-  proc: Proc,
-  place: PodmanPlace,
-): Promise<ObservedContainer | undefined> {
-  const pid = engine.initPid;
-  const initStartTicks = await proc.startTicks(pid);
-  const cgroup = await proc.cgroupText(pid);
-  if (parseCgroup(cgroup)?.containerId !== engine.id) return undefined;
-  const [status, uidMap, lines, namespaces, host, fuse] = await Promise.all([
-    proc.status(pid),
-    proc.uidMap(pid),
-    proc.mounts(pid),
-    proc.namespaces(pid),
-    proc.namespaces(1),
-    proc.existsInside(pid, '/dev/fuse'),
-  ]);
-  if (await isStarting(engine, status, uidMap.length, initStartTicks, proc)) return undefined;
-  const processes = await summarizeProcesses(proc, status, containerCgroup(cgroup, engine.id));
+function recordOf(engine: EngineContainer, seen: Seen): Container {
+  const { processes } = seen;
   const { config } = engine;
-  const container = makeContainer({
+  return makeContainer({
     id: engine.id,
     sandboxId: engine.sandboxId,
     engine: 'podman',
     name: engine.name,
-    initStartTicks,
+    initStartTicks: seen.initStartTicks,
     imageName: engine.imageName,
     manifestDigest: engine.manifestDigest,
     configDigest: engine.configDigest,
@@ -88,7 +133,7 @@ async function observe(
     environment: compareEnvironment(config.environment, engine.imageEnvironment).map((entry) =>
       create(EnvironmentNameSchema, entry),
     ),
-    mounts: recordMounts(lines, engine, place),
+    mounts: [...seen.mounts],
     capabilities: processes.capabilities,
     boundingCapabilities: processes.bounding,
     seccompMode: processes.seccompMode,
@@ -96,31 +141,28 @@ async function observe(
     seccompDeniesUserns: config.seccomp?.deniesUserns ?? false,
     noNewPrivs: processes.noNewPrivs,
     devices: [...new Set(config.devices)].sort(compare),
-    hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === host[kind]),
-    uidMap: uidMap.map((extent) => create(IdExtentSchema, extent)),
+    hostNamespaces: [...seen.hostNamespaces],
+    uidMap: seen.uidMap.map((extent) => create(IdExtentSchema, extent)),
     privileged: config.privileged,
     execSessions: processes.execSessions,
-    rootReadOnly: lines.findLast((line) => line.target === '/')?.options.includes('ro') ?? false,
+    rootReadOnly: seen.mounts.findLast((mount) => mount.target === '/')?.readOnly ?? false,
     labels: recordLabels(engine.labels),
-    hasFuseDevice: fuse,
+    hasFuseDevice: config.devices.includes('/dev/fuse'),
   });
-  const bytes = encodeContainer(container);
-  if ((await proc.startTicks(pid)) !== initStartTicks) return undefined;
-  return { id: engine.id, initPid: pid, initStartTicks, namespaces, container, bytes, sha256: sha256(bytes) };
 }
 
 /** The runtime's own process becomes the container's first one: until then it has other capabilities and no filter. */
-async function isStarting(
+function isStarting(
   { config }: EngineContainer,
   status: ProcessStatus,
   extents: number,
   startTicks: bigint,
   proc: Proc,
-): Promise<boolean> {
+): boolean {
   const unfiltered = config.seccomp !== undefined && status.seccompMode === 0;
   const unbound = config.bounding !== undefined && status.bounding !== capabilitySet(config.bounding);
   if (extents > 0 && !unfiltered && !unbound) return false;
-  const age = (await proc.uptimeSeconds()) - Number(startTicks) / TICKS;
+  const age = proc.uptimeSeconds() - Number(startTicks) / TICKS;
   return age < STARTING_SECONDS;
 }
 

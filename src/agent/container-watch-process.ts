@@ -24,13 +24,13 @@ const JOINING_SECONDS = 1;
  * Reads every process of a container's cgroup. One that joined a moment ago counts as a session, but not yet by its
  * capabilities: the next look tells.
  */
-export async function summarizeProcesses(proc: Proc, init: ProcessStatus, cgroup: string): Promise<ProcessSummary> {
-  const pids = await proc.processesOf(cgroup, MAX_PROCESSES);
+export function summarizeProcesses(proc: Proc, init: ProcessStatus, cgroup: string): ProcessSummary {
+  const pids = proc.processesOf(cgroup, MAX_PROCESSES);
   const others = pids.filter((pid) => pid !== init.pid).slice(0, MAX_PROCESSES);
-  const found = (await Promise.all(others.map((pid) => statusOf(proc, pid)))).filter((status) => status !== undefined);
+  const found = others.map((pid) => statusOf(proc, pid)).filter((status) => status !== undefined);
   const all = new Map([init, ...found].map((status) => [status.pid, status]));
   const joined = found.filter((status) => !descends(status, init.pid, all));
-  const joining = new Set(await youngest(proc, joined));
+  const joining = new Set(youngest(proc, joined));
   const settled = [...all.values()].filter((status) => !joining.has(status.pid));
   const unseen = pids.length > MAX_PROCESSES;
   return {
@@ -54,29 +54,29 @@ export function descends(status: ProcessStatus, initPid: number, all: ReadonlyMa
   return false;
 }
 
-async function statusOf(proc: Proc, pid: number): Promise<ProcessStatus | undefined> {
+function statusOf(proc: Proc, pid: number): ProcessStatus | undefined {
   try {
-    return await proc.status(pid);
+    return proc.status(pid);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
 }
 
-async function youngest(proc: Proc, joined: readonly ProcessStatus[]): Promise<number[]> {
+function youngest(proc: Proc, joined: readonly ProcessStatus[]): number[] {
   if (joined.length === 0) return [];
-  const now = (await proc.uptimeSeconds()) * TICKS;
-  const young = await Promise.all(
-    joined.map(async ({ pid }) => {
-      try {
-        return now - Number(await proc.startTicks(pid)) < JOINING_SECONDS * TICKS;
-      } catch (error) {
-        if (isMissing(error)) return true;
-        throw error;
-      }
-    }),
-  );
-  return joined.filter((_, index) => young[index]).map(({ pid }) => pid);
+  const now = proc.uptimeSeconds() * TICKS;
+  return joined.map(({ pid }) => pid).filter((pid) => now - startedAt(proc, pid) < JOINING_SECONDS * TICKS);
+}
+
+/** In clock ticks; of one that has ended meanwhile: never old. */
+function startedAt(proc: Proc, pid: number): number {
+  try {
+    return Number(proc.startTicks(pid));
+  } catch (error) {
+    if (isMissing(error)) return Number.POSITIVE_INFINITY;
+    throw error;
+  }
 }
 
 function union(all: readonly ProcessStatus[], of: (status: ProcessStatus) => bigint): bigint {

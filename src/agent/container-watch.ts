@@ -1,6 +1,7 @@
+import { setImmediate } from 'node:timers/promises';
 import { equalBytes } from '../bytes/equal.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
-import { type ObservedContainer, observeContainer } from './container-watch-observe.ts';
+import { ContainerObserver, type ObservedContainer } from './container-watch-observe.ts';
 import { type ContainerSource, type EngineContainer, engineFault, type PodmanPlace } from './podman-source.ts';
 import type { Proc } from './proc.ts';
 
@@ -25,14 +26,13 @@ export interface ContainerWatchOptions {
   readonly onFault?: (fault: LacreError | undefined) => void;
 }
 
-const AT_ONCE = 8;
-
 /**
  * Looks at every running container, each second and whenever it is asked. A look that fails changes nothing: what was
  * seen before stays until a look tells otherwise.
  */
 export class ContainerWatch {
   readonly #options: ContainerWatchOptions;
+  readonly #observer: ContainerObserver;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
   #engine = new Map<string, EngineContainer>();
@@ -45,6 +45,7 @@ export class ContainerWatch {
 
   constructor(options: ContainerWatchOptions) {
     this.#options = options;
+    this.#observer = new ContainerObserver(options.proc, options.place);
     this.#intervalMs = options.intervalMs ?? 1000;
     this.#timeoutMs = options.timeoutMs ?? 5000;
   }
@@ -90,7 +91,7 @@ export class ContainerWatch {
 
   async #refresh(containerId: string): Promise<ObservedContainer | undefined> {
     const engine = this.#engine.get(containerId);
-    const seen = engine === undefined ? undefined : await this.#observe(engine);
+    const seen = engine === undefined ? undefined : this.#observe(engine);
     if (seen === undefined) {
       await this.look();
       return this.#observed.get(containerId);
@@ -123,20 +124,19 @@ export class ContainerWatch {
   async #lookOnce(): Promise<void> {
     const listed = await this.#inTime(this.#options.source.list());
     const seen = new Map<string, ObservedContainer>();
-    const queue = [...listed];
     const faults: unknown[] = [];
-    const worker = async () => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        try {
-          const observed = await this.#observe(next);
-          if (observed !== undefined) seen.set(observed.id, observed);
-        } catch (error) {
-          faults.push(error);
-        }
+    for (const container of listed) {
+      try {
+        const observed = this.#observe(container);
+        if (observed !== undefined) seen.set(observed.id, observed);
+      } catch (error) {
+        faults.push(error);
       }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+      // Others get their turn: with hundreds of containers a look takes long.
+      await setImmediate();
+    }
     this.#engine = new Map(listed.map((container) => [container.id, container]));
+    this.#observer.keep(new Set(this.#engine.keys()));
     const before = this.#observed;
     this.#observed = seen;
     const diff = difference(before, seen);
@@ -145,9 +145,9 @@ export class ContainerWatch {
     if (faults.length > 0) throw faults[0];
   }
 
-  async #observe(engine: EngineContainer): Promise<ObservedContainer | undefined> {
+  #observe(engine: EngineContainer): ObservedContainer | undefined {
     try {
-      return await observeContainer(engine, this.#options.proc, this.#options.place);
+      return this.#observer.observe(engine);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const sentence = isLacreError(error)

@@ -14,11 +14,15 @@ interface StoredContainer {
   readonly imageName: string;
 }
 
-/** What an image's configuration says, and its manifest's digest. */
-interface StoredImage {
-  readonly manifestDigest: string;
+/** What an image's configuration says. */
+interface ImageConfig {
   readonly environment: readonly string[];
   readonly labels: ReadonlyMap<string, string>;
+}
+
+interface Known {
+  readonly state: string;
+  readonly container: EngineContainer;
 }
 
 /** A parsed file, and the state of the file that it was parsed from. */
@@ -41,6 +45,8 @@ export class PodmanFiles implements ContainerSource {
   readonly #storage: string;
   readonly #run: string;
   readonly #files = new Map<string, Cached<unknown>>();
+  /** Containers as they were made from just these: their first process's file, and their entries in the two lists. */
+  readonly #known = new Map<string, Known>();
 
   constructor({ storage, run }: Pick<PodmanPlace, 'storage' | 'run'>) {
     this.name = `podman's files in ${storage}`;
@@ -58,12 +64,10 @@ export class PodmanFiles implements ContainerSource {
         MAX_INDEX_BYTES,
         parseImages,
       );
-      const running = await Promise.all(stored.map((container) => this.#running(container, images ?? new Map())));
-      const used = new Set(stored.map(({ id }) => id));
-      for (const path of this.#files.keys()) {
-        const id = /overlay-containers\/([0-9a-f]{64})\//.exec(path)?.[1];
-        if (id !== undefined && !used.has(id)) this.#files.delete(path);
-      }
+      const running = await Promise.all(
+        stored.map((container) => this.#running(container, images?.value ?? new Map())),
+      );
+      this.#forget(new Set(stored.map(({ id }) => id)));
       return running.filter((container) => container !== undefined);
     } catch (error) {
       throw engineFault(this.name, error);
@@ -77,7 +81,7 @@ export class PodmanFiles implements ContainerSource {
         this.#parsed(join(folder, file), MAX_INDEX_BYTES, parseContainers),
       ),
     );
-    const all = lists.flatMap((list) => list ?? []);
+    const all = lists.flatMap((list) => list?.value ?? []);
     if (all.length > MAX_CONTAINERS) throw new Error(`${all.length} containers are over ${MAX_CONTAINERS}`);
     return all;
   }
@@ -87,37 +91,55 @@ export class PodmanFiles implements ContainerSource {
     stored: StoredContainer,
     manifests: ReadonlyMap<string, string>,
   ): Promise<EngineContainer | undefined> {
-    const pidfile = join(this.#run, 'overlay-containers', stored.id, 'userdata/pidfile');
-    const config = join(this.#storage, 'overlay-containers', stored.id, 'userdata/config.json');
-    const initPid = await pidOf(pidfile);
-    const oci = initPid === undefined ? undefined : await this.#parsed(config, MAX_CONFIG_BYTES, parseOciConfig);
-    if (initPid === undefined || oci === undefined) return undefined;
-    const image = await this.#image(stored.image, manifests);
-    return engineContainer(stored, initPid, oci, image);
+    const pid = await this.#parsed(join(this.#run, 'overlay-containers', stored.id, 'userdata/pidfile'), 64, parsePid);
+    if (pid?.value === undefined) return undefined;
+    const manifestDigest = manifests.get(stored.image) ?? '';
+    const state = [pid.state, stored.name, stored.imageName, manifestDigest].join(' ');
+    const known = this.#known.get(stored.id);
+    // The configuration is written before each start, so it is as old as this file, or older.
+    if (known?.state === state) return known.container;
+    const path = join(this.#storage, 'overlay-containers', stored.id, 'userdata/config.json');
+    const config = await this.#parsed(path, MAX_CONFIG_BYTES, parseOciConfig);
+    if (config === undefined) return undefined;
+    const image = await this.#image(stored.image);
+    const container = engineContainer(stored, pid.value, config.value, { ...image, manifestDigest });
+    this.#known.set(stored.id, { state, container });
+    return container;
   }
 
-  async #image(id: string, manifests: ReadonlyMap<string, string>): Promise<StoredImage> {
-    const none = { manifestDigest: '', environment: [], labels: new Map<string, string>() };
+  async #image(id: string): Promise<ImageConfig> {
+    const none = { environment: [], labels: new Map<string, string>() };
     if (!ID.test(id)) return none;
     const file = `=${Buffer.from(`sha256:${id}`).toString('base64')}`;
-    const path = join(this.#storage, 'overlay-images', id, file);
-    const config = await this.#parsed(path, MAX_CONFIG_BYTES, parseImageConfig);
-    return { ...none, ...config, manifestDigest: manifests.get(id) ?? '' };
+    const config = await this.#parsed(
+      join(this.#storage, 'overlay-images', id, file),
+      MAX_CONFIG_BYTES,
+      parseImageConfig,
+    );
+    return config?.value ?? none;
   }
 
   /** Parses a file anew only when it is another or was changed; undefined where there is none. */
-  async #parsed<T>(path: string, maxBytes: number, parse: (text: string) => T): Promise<T | undefined> {
+  async #parsed<T>(path: string, maxBytes: number, parse: (text: string) => T): Promise<Cached<T> | undefined> {
     try {
       const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
       const state = [dev, ino, size, mtimeNs, ctimeNs].join(' ');
       const known = this.#files.get(path);
-      if (known?.state === state) return known.value as T;
-      const value = parse((await readBounded(path, maxBytes)).toString('utf8'));
-      this.#files.set(path, { state, value });
-      return value;
+      if (known?.state === state) return known as Cached<T>;
+      const parsed = { state, value: parse((await readBounded(path, maxBytes)).toString('utf8')) };
+      this.#files.set(path, parsed);
+      return parsed;
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
+    }
+  }
+
+  #forget(present: ReadonlySet<string>): void {
+    for (const id of this.#known.keys()) if (!present.has(id)) this.#known.delete(id);
+    for (const path of this.#files.keys()) {
+      const id = /overlay-containers\/([0-9a-f]{64})\//.exec(path)?.[1];
+      if (id !== undefined && !present.has(id)) this.#files.delete(path);
     }
   }
 }
@@ -126,7 +148,7 @@ function engineContainer(
   stored: StoredContainer,
   initPid: number,
   config: OciConfig,
-  image: StoredImage,
+  image: ImageConfig & { readonly manifestDigest: string },
 ): EngineContainer {
   return {
     id: stored.id,
@@ -142,14 +164,8 @@ function engineContainer(
   };
 }
 
-async function pidOf(path: string): Promise<number | undefined> {
-  try {
-    const text = (await readBounded(path, 64)).toString('latin1').trim();
-    return /^[1-9]\d{0,9}$/.test(text) ? Number(text) : undefined;
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+function parsePid(text: string): number | undefined {
+  return /^[1-9]\d{0,9}$/.test(text.trim()) ? Number(text.trim()) : undefined;
 }
 
 function parseContainers(text: string): StoredContainer[] {
@@ -179,7 +195,7 @@ function parseImages(text: string): Map<string, string> {
   return new Map(images.filter(([, digest]) => /^sha256:[0-9a-f]{64}$/.test(digest)));
 }
 
-function parseImageConfig(text: string): Pick<StoredImage, 'environment' | 'labels'> {
+function parseImageConfig(text: string): ImageConfig {
   const config = objectOf("an image's config", parseJsonObject("an image's configuration", text)['config'] ?? {});
   return {
     environment: textsOf('Env of an image', config['Env']),
