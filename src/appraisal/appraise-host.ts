@@ -65,8 +65,8 @@ export function appraiseHost(evidence: HostEvidence): Verdict {
 
 /** Judges of reference values are made once, as they index them. */
 export function hostJudgeOf(reference: HostReference): HostJudge {
-  let judge = judges.get(reference);
-  if (judge === undefined) judges.set(reference, (judge = new HostJudge(reference)));
+  const judge = judges.get(reference) ?? new HostJudge(reference);
+  judges.set(reference, judge);
   return judge;
 }
 

@@ -22,8 +22,8 @@ export class OwnerState {
 
   /** Judged by a closure, or by any other judge that `key` stands for. Only what is new since the last time costs. */
   judged(key: object, judge: (sighting: Sighting) => ReturnType<Closure['judge']>): Judgement {
-    let judgement = this.#judgements.get(key);
-    if (judgement === undefined) this.#judgements.set(key, (judgement = new Judgement(this.sightings, judge)));
+    const judgement = this.#judgements.get(key) ?? new Judgement(this.sightings, judge);
+    this.#judgements.set(key, judgement);
     return judgement.update();
   }
 
@@ -80,9 +80,11 @@ export class EpochAppraisal {
 
   /** The state of a domain; an empty one where nothing was seen. */
   domain(id: string): OwnerState {
-    let state = this.#domains.get(id);
-    if (state === undefined) this.#domains.set(id, (state = new OwnerState(MAX_SIGHTINGS.domain)));
-    return state;
+    const known = this.#domains.get(id);
+    if (known !== undefined) return known;
+    const made = new OwnerState(MAX_SIGHTINGS.domain);
+    this.#domains.set(id, made);
+    return made;
   }
 
   /** A container with this range is recorded: entries of the range that had no owner become its domain's. */

@@ -25,7 +25,6 @@ export const FINDING_CODES = {
   'ima.filesystem.untrusted': 'a file was executed from a file system that can show IMA other content than it executes',
   'ima.list.unexplained': 'no beginning of the measurement list explains the PCRs that the TPM quoted',
   'ima.list.oversized': 'more different files than can be judged were executed or read',
-  'ima.list.unexplained': 'no beginning of the list explains the quoted PCRs, so the quote is no evidence',
   // container
   'container.attribution.host': 'the container has the powers of the host, so it has no identity of its own',
   'container.attribution.shared': 'what the container executes cannot be told from what others execute',

@@ -57,14 +57,16 @@ function* readArchive(buffer: Buffer, start: number): Generator<CpioEntry, numbe
   for (let at = start; ; ) {
     const header = buffer.subarray(at, at + HEADER_BYTES);
     const magic = header.subarray(0, 6).toString('latin1');
-    if (header.length < HEADER_BYTES || (magic !== '070701' && magic !== '070702')) throw malformed('a header is cut or has no newc magic', at);
+    if (header.length < HEADER_BYTES || (magic !== '070701' && magic !== '070702'))
+      throw malformed('a header is cut or has no newc magic', at);
     const field = (index: number) => hexField(header, index, at);
     const [nameSize, fileSize, mode] = [field(11), field(6), field(1)];
     if (nameSize === 0 || nameSize > CPIO_LIMITS.nameBytes) throw malformed(`a name has ${nameSize} bytes`, at);
     const nameEnd = at + HEADER_BYTES + nameSize;
     const dataAt = align(nameEnd);
     const end = dataAt + fileSize;
-    if (end > buffer.length || buffer[nameEnd - 1] !== 0) throw malformed('an entry is cut, or its name has no end', at);
+    if (end > buffer.length || buffer[nameEnd - 1] !== 0)
+      throw malformed('an entry is cut, or its name has no end', at);
     const name = buffer.subarray(at + HEADER_BYTES, nameEnd - 1).toString('latin1');
     if (name === TRAILER) return align(end);
     const link = field(4) > 1 ? [field(0), field(7), field(8)].join() : undefined;
@@ -85,13 +87,19 @@ function decompress(buffer: Buffer): Buffer {
     { is: buffer.subarray(0, 4).equals(Buffer.from('28b52ffd', 'hex')), run: zstdDecompressSync },
   ].find(({ is }) => is);
   if (known === undefined) {
-    const name = UNSUPPORTED.find(([magic]) => buffer.subarray(0, magic.length / 2).equals(Buffer.from(magic, 'hex')))?.[1];
-    throw malformed(name === undefined ? 'it is no cpio archive' : `${name} is not supported; pack it with gzip, zstd or not at all`, 0);
+    const name = UNSUPPORTED.find(([magic]) =>
+      buffer.subarray(0, magic.length / 2).equals(Buffer.from(magic, 'hex')),
+    )?.[1];
+    throw malformed(
+      name === undefined ? 'it is no cpio archive' : `${name} is not supported; pack it with gzip, zstd or not at all`,
+      0,
+    );
   }
   try {
     return known.run(buffer, { maxOutputLength: CPIO_LIMITS.bytes });
   } catch (cause) {
-    if ((cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') throw oversized(`more than ${CPIO_LIMITS.bytes} bytes`);
+    if ((cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE')
+      throw oversized(`more than ${CPIO_LIMITS.bytes} bytes`);
     throw new LacreError('appraisal.initrd.malformed', 'the compressed part of the initrd is damaged', {}, { cause });
   }
 }
@@ -102,7 +110,9 @@ function align(offset: number): number {
 }
 
 function malformed(why: string, offset: number): LacreError {
-  return new LacreError('appraisal.initrd.malformed', `the initrd is not well-formed at byte ${offset}: ${why}`, { offset });
+  return new LacreError('appraisal.initrd.malformed', `the initrd is not well-formed at byte ${offset}: ${why}`, {
+    offset,
+  });
 }
 
 function oversized(what: string): LacreError {

@@ -48,8 +48,7 @@ export function hostReferenceOf(message: HostMessage, files: FileTable | Iterabl
     );
   if (message.name === '') throw fail('they have no name');
   if (digests.some((digest) => digest.length !== 32)) throw fail('a digest has not 32 bytes');
-  if (message.fileCount !== BigInt(given))
-    throw fail(`${message.fileCount} files are announced, ${given} were given`);
+  if (message.fileCount !== BigInt(given)) throw fail(`${message.fileCount} files are announced, ${given} were given`);
   if (message.nextInit !== '' && table.get(message.nextInit) === undefined)
     throw fail('the first program of the root is none of its files');
   return {

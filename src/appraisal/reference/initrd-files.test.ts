@@ -31,7 +31,12 @@ function padded(bytes: Buffer): Buffer {
 }
 
 function digests(initrd: Uint8Array): Record<string, string> {
-  return Object.fromEntries([...hostFilesFromInitrd(initrd).files].map(({ path, sha256: digest }) => [path, Buffer.from(digest).toString('hex')]));
+  return Object.fromEntries(
+    [...hostFilesFromInitrd(initrd).files].map(({ path, sha256: digest }) => [
+      path,
+      Buffer.from(digest).toString('hex'),
+    ]),
+  );
 }
 
 const hex = (text: string) => sha256Hex(new TextEncoder().encode(text));
@@ -39,8 +44,16 @@ const malformed = { code: 'appraisal.initrd.malformed' };
 
 test('archives after each other, the last one compressed, as an initrd with microcode', () => {
   const early = cpio({ name: 'kernel/x86/microcode.bin', data: 'ucode' });
-  const main = cpio({ name: './init', data: 'v1' }, { name: 'init', data: 'v2' }, { name: '/policy', data: 'measure func=BPRM_CHECK\n' });
-  const expected = { '/init': hex('v2'), '/kernel/x86/microcode.bin': hex('ucode'), '/policy': hex('measure func=BPRM_CHECK\n') };
+  const main = cpio(
+    { name: './init', data: 'v1' },
+    { name: 'init', data: 'v2' },
+    { name: '/policy', data: 'measure func=BPRM_CHECK\n' },
+  );
+  const expected = {
+    '/init': hex('v2'),
+    '/kernel/x86/microcode.bin': hex('ucode'),
+    '/policy': hex('measure func=BPRM_CHECK\n'),
+  };
   for (const packed of [main, gzipSync(main), zstdCompressSync(main)]) {
     const initrd = new Uint8Array(Buffer.concat([early, Buffer.alloc(500 & ~3), packed]));
     assert.deepEqual(digests(initrd), expected);
@@ -50,15 +63,25 @@ test('archives after each other, the last one compressed, as an initrd with micr
 });
 
 test('names of one file share its content, wherever it stands; symlinked folders are followed', () => {
-  const linked = cpio({ name: 'a', inode: 7, links: 2 }, { name: 'b', inode: 7, links: 2, data: 'shared' }, { name: 'c', inode: 8, links: 2 });
+  const linked = cpio(
+    { name: 'a', inode: 7, links: 2 },
+    { name: 'b', inode: 7, links: 2, data: 'shared' },
+    { name: 'c', inode: 8, links: 2 },
+  );
   assert.deepEqual(digests(linked), { '/a': hex('shared'), '/b': hex('shared'), '/c': hex('') });
-  const folders = cpio({ name: 'usr/bin', mode: 0o040755 }, { name: 'bin', mode: 0o120777, data: '../../usr/bin' }, { name: 'bin/sh', data: 's' }, { name: 'dev/console', mode: 0o020600 });
+  const folders = cpio(
+    { name: 'usr/bin', mode: 0o040755 },
+    { name: 'bin', mode: 0o120777, data: '../../usr/bin' },
+    { name: 'bin/sh', data: 's' },
+    { name: 'dev/console', mode: 0o020600 },
+  );
   assert.deepEqual(digests(folders), { '/usr/bin/sh': hex('s') });
 });
 
 test('what is no initrd is refused, and says why', () => {
   const good = cpio({ name: 'init', data: 'x'.repeat(100) });
-  for (let length = 1; length < good.length - 3; length++) assert.throws(() => hostFilesFromInitrd(good.subarray(0, length)), malformed, `cut at ${length}`);
+  for (let length = 1; length < good.length - 3; length++)
+    assert.throws(() => hostFilesFromInitrd(good.subarray(0, length)), malformed, `cut at ${length}`);
   assert.throws(() => hostFilesFromInitrd(Buffer.from('hello')), /no cpio archive/);
   assert.throws(() => hostFilesFromInitrd(Buffer.from('fd377a585a000000', 'hex')), /xz is not supported/);
   assert.throws(() => hostFilesFromInitrd(gzipSync(good).subarray(0, 60)), malformed);

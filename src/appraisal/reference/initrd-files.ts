@@ -44,12 +44,14 @@ function contentOfLinks(initrd: Uint8Array): Map<string, Uint8Array> {
 
 function putEntry(tree: ImageTree, entry: CpioEntry, links: ReadonlyMap<string, Uint8Array>): void {
   const parts = entry.name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) throw new LacreError('appraisal.initrd.malformed', `${JSON.stringify(entry.name)} leaves the folder it is in`);
+  if (parts.includes('..'))
+    throw new LacreError('appraisal.initrd.malformed', `${JSON.stringify(entry.name)} leaves the folder it is in`);
   if (parts.length === 0) return;
   const data = entry.link === undefined ? entry.data : (links.get(entry.link) ?? entry.data);
   switch (entry.mode & TYPE) {
     case DIRECTORY:
-      return tree.putDirectory(parts, 0);
+      tree.putDirectory(parts, 0);
+      return;
     case REGULAR:
       tree.put(parts, { kind: 'file', layer: 0, sha256: sha256(data), mode: entry.mode & 0o7777, content: data });
       return;

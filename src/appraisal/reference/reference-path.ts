@@ -22,7 +22,7 @@ export function checkReferencePath(path: string): void {
   }
 }
 
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
 
 /**
  * A path as the measurement list spells it: the kernel writes a space as an underscore, and decodeName (src/ima) escapes

@@ -1,0 +1,27 @@
+import type { Domain } from '../container/domain.ts';
+import type { Standing } from '../container/domain-book.ts';
+import type { ClaimedContainer, ClaimedRecord } from '../container/record.ts';
+import type { EpochAppraisal } from './epoch-appraisal.ts';
+import type { HostReference } from './reference/host-reference.ts';
+import type { ImageReference } from './reference/image-reference.ts';
+import type { Verdict } from './verdict.ts';
+
+/** What is known of a container at one moment. */
+export interface ContainerEvidence {
+  readonly container: ClaimedContainer;
+  /** Of the caller; undefined: nobody asks, the container is judged for what was issued to it before. */
+  readonly record: ClaimedRecord | undefined;
+  /** How the container stands among the others, and where it belongs (DomainBook.standing). */
+  readonly standing: Pick<Standing, 'attribution' | 'closed' | 'reasons' | 'rangeUse'>;
+  /** Its domain. */
+  readonly domain: Domain;
+  /** All domains of the epoch; asked for only where the container cannot be told from others. */
+  readonly domains: () => readonly Domain[];
+  readonly epoch: EpochAppraisal;
+  /** The reference values that the host was appraised by. */
+  readonly host: HostReference | undefined;
+  readonly hostVerdict: Verdict;
+  /** Approved reference values by manifest digest; the same object for as long as they are the same. */
+  readonly images: (manifestDigest: string) => ImageReference | undefined;
+  readonly evidenceTime: Date;
+}
