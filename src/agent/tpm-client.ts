@@ -31,6 +31,8 @@ import { DEFAULT_TIMEOUTS, TpmExecutor, type TpmTimeouts } from './tpm-executor.
 export interface TpmOptions extends Partial<TpmTimeouts> {
   /** Algorithm of a new attestation key; by default ECC P-256, or RSA-2048 where the TPM has no such curve. */
   readonly akAlgorithm?: 'ecc' | 'rsa';
+  /** Name of an EK template (L-1, L-2, H-1, …); by default the first whose certificate the TPM holds. */
+  readonly ekTemplate?: string;
 }
 
 /** A loaded attestation key, and when it was. */
@@ -57,21 +59,26 @@ const MAX_PCR_READS = 4;
  */
 export class TpmClient {
   readonly #executor: TpmExecutor;
-  readonly #akAlgorithm: TpmOptions['akAlgorithm'];
+  readonly #options: TpmOptions;
   #choice: EndorsementChoice | undefined;
   #ek: (EndorsementKey & { readonly generation: number }) | undefined;
   #ak: LoadedAttestationKey | undefined;
 
   private constructor(executor: TpmExecutor, options: TpmOptions) {
     this.#executor = executor;
-    this.#akAlgorithm = options.akAlgorithm;
+    this.#options = options;
   }
 
   /** Opens the TPM at an address of openTpm's form, and sees that it answers. Throws agent.tpm.address too. */
   static async open(address: string, options: TpmOptions = {}): Promise<TpmClient> {
     const executor = new TpmExecutor(address, { ...DEFAULT_TIMEOUTS, ...options });
-    await executor.exclusive(() => executor.run(readTpmClock()));
-    return new TpmClient(executor, options);
+    try {
+      await executor.exclusive(() => executor.run(readTpmClock()));
+      return new TpmClient(executor, options);
+    } catch (error) {
+      await executor.close();
+      throw error;
+    }
   }
 
   /**
@@ -165,7 +172,7 @@ export class TpmClient {
 
   async #loadEk(): Promise<EndorsementKey> {
     if (this.#ek?.generation === this.#executor.generation) return this.#ek;
-    this.#choice ??= await chooseEndorsement(this.#executor);
+    this.#choice ??= await chooseEndorsement(this.#executor, this.#options.ekTemplate);
     const ek = await loadEndorsement(this.#executor, this.#choice);
     this.#ek = { ...ek, generation: this.#executor.generation };
     return ek;
@@ -198,7 +205,7 @@ export class TpmClient {
 
   async #create(ek: EndorsementKey): Promise<HeldKey> {
     const hasCurve = (await this.#executor.run(listCurves())).includes(CURVE.P256);
-    const algorithm = this.#akAlgorithm ?? (hasCurve ? 'ecc' : 'rsa');
+    const algorithm = this.#options.akAlgorithm ?? (hasCurve ? 'ecc' : 'rsa');
     const template = algorithm === 'ecc' ? ECC_AK_TEMPLATE : RSA_AK_TEMPLATE;
     const create = (session: number) => this.#executor.run(createChild(ek.handle, session, template));
     const wrapped = await this.#authorized(ek, create);

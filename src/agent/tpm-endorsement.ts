@@ -31,13 +31,18 @@ const MAX_NV_BYTES = 8_192;
 const PERSISTENT = { first: 0x81010000, last: 0x810100ff } as const;
 const MAX_PERSISTENT = 16;
 
-/** The first template whose certificate the TPM holds; without any certificate, the first template. */
-export async function chooseEndorsement(executor: TpmExecutor): Promise<EndorsementChoice> {
-  for (const template of EK_TEMPLATES) {
+/**
+ * The first template whose certificate the TPM holds; without any certificate, the first template.
+ *
+ * @param only name of the one template to look at, where the operator wants another than the first
+ */
+export async function chooseEndorsement(executor: TpmExecutor, only?: string): Promise<EndorsementChoice> {
+  const templates = EK_TEMPLATES.filter(({ name }) => only === undefined || name === only);
+  for (const template of templates) {
     const content = await readIndex(executor, template.certificateIndex);
     if (content !== undefined) return { template, certificate: trimDer(content) };
   }
-  const [template] = EK_TEMPLATES;
+  const [template] = templates;
   if (template === undefined) throw new LacreError('agent.tpm.no-ek', 'no endorsement key template is known');
   return { template, certificate: undefined };
 }

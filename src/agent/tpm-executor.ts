@@ -34,6 +34,7 @@ export class TpmExecutor {
   #transport: TpmTransport | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
+  #isMending = false;
   /** Handles that this client holds; flushed at the end. */
   readonly #held = new Set<number>();
   #generation = 0;
@@ -152,19 +153,28 @@ export class TpmExecutor {
 
   /** Starts a TPM that nobody started, or frees slots of a client that died. Not where a resource manager does both. */
   async #mend(code: number): Promise<boolean> {
-    if (this.#transport?.isManaged !== false) return false;
-    if (code === RC.INITIALIZE) {
-      this.#generation += 1;
-      this.#held.clear();
-      await this.run(startup());
+    if (this.#transport?.isManaged !== false || this.#isMending) return false;
+    if (code !== RC.INITIALIZE && !NO_ROOM.includes(code)) return false;
+    this.#isMending = true;
+    try {
+      await (code === RC.INITIALIZE ? this.#start() : this.#flushStrays());
       return true;
+    } finally {
+      this.#isMending = false;
     }
-    if (!NO_ROOM.includes(code)) return false;
+  }
+
+  async #start(): Promise<void> {
+    this.#generation += 1;
+    this.#held.clear();
+    await this.run(startup());
+  }
+
+  async #flushStrays(): Promise<void> {
     for (const first of VOLATILE) {
       const strays = (await this.run(listHandles(first, 64))).filter((handle) => !this.#held.has(handle));
       for (const handle of strays) await this.run(flushContext(handle));
     }
-    return true;
   }
 }
 

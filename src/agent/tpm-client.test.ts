@@ -1,0 +1,396 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { SoftwareTpm, skipWithoutSoftwareTpm } from '../../test/simulator/software-tpm.ts';
+import { TpmProxy } from '../../test/simulator/tpm-proxy.ts';
+import { ByteWriter } from '../bytes/byte-writer.ts';
+import { toHex } from '../bytes/hex.ts';
+import { sha256 } from '../bytes/sha256.ts';
+import { verifyAttestationKey } from '../tpm/attestation-key.ts';
+import { COMMAND, RC, TAG } from '../tpm/constants.ts';
+import { makeCredential } from '../tpm/credential.ts';
+import { verifyEndorsement } from '../tpm/endorsement.ts';
+import { createEndorsementPrimary, readPublic } from '../tpm/key-commands.ts';
+import { listHandles } from '../tpm/platform-commands.ts';
+import { parsePublicArea } from '../tpm/public-area.ts';
+import { isEndorsementChild } from '../tpm/qualified-name.ts';
+import { QUOTED_PCRS, verifyQuote } from '../tpm/quote.ts';
+import { EK_TEMPLATES } from '../tpm/template.ts';
+import { TpmClient, type TpmOptions } from './tpm-client.ts';
+import { DEFAULT_TIMEOUTS, TpmExecutor } from './tpm-executor.ts';
+
+const skip = skipWithoutSoftwareTpm();
+const random = (length: number) => new Uint8Array(randomBytes(length));
+let directory = '';
+let tpm: SoftwareTpm;
+
+before(async () => {
+  if (skip) return;
+  directory = await mkdtemp(join(tmpdir(), 'lacre-tpm-'));
+  tpm = await SoftwareTpm.create({ directory });
+  await tpm.start();
+});
+
+after(async () => {
+  if (!skip) await tpm[Symbol.asyncDispose]();
+});
+
+async function withClient<T>(
+  work: (client: TpmClient) => Promise<T>,
+  address = tpm.address,
+  options: TpmOptions = {},
+): Promise<T> {
+  const client = await TpmClient.open(address, options);
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** Quotes and verifies, as a server would. */
+async function quoteAndVerify(client: TpmClient, akPublic: Uint8Array) {
+  const extraData = random(32);
+  const answer = await client.quote(extraData);
+  return verifyQuote({ ...answer, key: verifyAttestationKey(parsePublicArea(akPublic)), extraData });
+}
+
+test('from EK certificate to quote', { skip }, () =>
+  withClient(async (client) => {
+    const { public: ekPublic, certificate } = await client.createEndorsementKey();
+    const ek = parsePublicArea(ekPublic);
+    assert.ok(certificate);
+    const endorsement = verifyEndorsement({
+      certificate,
+      intermediates: await tpm.intermediates(),
+      roots: [await tpm.root()],
+      ek,
+      now: new Date(),
+    });
+    assert.equal(endorsement.rootOfTrust, 'software');
+    const ak = parsePublicArea((await client.createAttestationKey()).public);
+    const key = verifyAttestationKey(ak);
+    const secret = random(32);
+    const credential = makeCredential({ ek, name: key.name, secret, random });
+    const back = await client.activateCredential(credential.credentialBlob, credential.encryptedSecret);
+    assert.equal(toHex(back), toHex(secret));
+    const quote = await quoteAndVerify(client, ak.bytes);
+    assert.ok(isEndorsementChild(quote.qualifiedSigner, ek, ak));
+    const values = await client.pcrRead(QUOTED_PCRS);
+    assert.ok(quote.explains(values));
+    await client.pcrExtend(14, sha256());
+    assert.equal((await quoteAndVerify(client, ak.bytes)).explains(values), false);
+    assert.ok((await quoteAndVerify(client, ak.bytes)).explains(await client.pcrRead(QUOTED_PCRS)));
+  }),
+);
+
+test('a credential for another key is not activated', { skip }, () =>
+  withClient(async (client) => {
+    const ek = parsePublicArea((await client.createEndorsementKey()).public);
+    const first = verifyAttestationKey(parsePublicArea((await client.createAttestationKey()).public));
+    const second = verifyAttestationKey(parsePublicArea((await client.createAttestationKey()).public));
+    assert.notEqual(first.nameHex, second.nameHex);
+    const credential = makeCredential({ ek, name: first.name, secret: random(32), random });
+    await assert.rejects(client.activateCredential(credential.credentialBlob, credential.encryptedSecret), {
+      code: 'tpm.response.code',
+    });
+    assert.ok(await quoteAndVerify(client, second.area.bytes));
+  }),
+);
+
+test('an attestation key of RSA, where asked for', { skip }, () =>
+  withClient(
+    async (client) => {
+      const { public: area } = await client.createAttestationKey();
+      assert.equal(parsePublicArea(area).algorithm, 'rsa');
+      assert.ok(await quoteAndVerify(client, area));
+    },
+    tpm.address,
+    { akAlgorithm: 'rsa' },
+  ),
+);
+
+for (const template of EK_TEMPLATES) {
+  test(`EK template ${template.name}: the TPM gives back what was sealed to its key`, { skip }, (context) =>
+    withClient(
+      async (client) => {
+        const made = await client.createEndorsementKey().catch((error) => context.skip(error.message));
+        if (made === undefined) return;
+        const ek = parsePublicArea(made.public);
+        const { name } = verifyAttestationKey(parsePublicArea((await client.createAttestationKey()).public));
+        const secret = random(32);
+        const { credentialBlob, encryptedSecret } = makeCredential({ ek, name, secret, random });
+        assert.equal(toHex(await client.activateCredential(credentialBlob, encryptedSecret)), toHex(secret));
+      },
+      tpm.address,
+      { ekTemplate: template.name },
+    ),
+  );
+}
+
+test('nothing stays loaded: far more rounds than the TPM has slots, also with errors between', { skip }, async () => {
+  for (let round = 0; round < 8; round++) {
+    await withClient(async (client) => {
+      await client.createEndorsementKey();
+      await client.createAttestationKey();
+      await assert.rejects(client.activateCredential(new Uint8Array([0, 0]), new Uint8Array([0, 0])), {
+        code: 'tpm.response.code',
+      });
+    });
+  }
+  const executor = new TpmExecutor(tpm.address, DEFAULT_TIMEOUTS);
+  for (const first of [0x80000000, 0x02000000, 0x03000000]) {
+    assert.deepEqual(await executor.exclusive(() => executor.run(listHandles(first, 16))), []);
+  }
+  await executor.close();
+});
+
+test('slots that a killed client left full are freed', { skip }, async () => {
+  const killed = new TpmExecutor(tpm.address, DEFAULT_TIMEOUTS);
+  const [template] = EK_TEMPLATES;
+  assert.ok(template);
+  await killed.exclusive(async () => {
+    for (let slot = 0; slot < 3; slot++) await killed.run(createEndorsementPrimary(template.public));
+  });
+  await killed.close(); // flushes nothing: the handles were not held
+  await withClient(async (client) => {
+    const { public: area } = await client.createAttestationKey();
+    assert.ok(await quoteAndVerify(client, area));
+  });
+});
+
+test('a saved key is the same key after a restart of the agent and of the TPM', { skip }, async () => {
+  const saved = await withClient((client) => client.createAttestationKey());
+  const before = await withClient(async (client) => {
+    assert.deepEqual(await client.createAttestationKey(saved), saved);
+    return quoteAndVerify(client, saved.public);
+  });
+  await tpm.restart();
+  const later = await withClient(async (client) => {
+    assert.deepEqual(await client.createAttestationKey(saved), saved);
+    return quoteAndVerify(client, saved.public);
+  });
+  assert.equal(later.clock.resetCount, before.clock.resetCount + 1);
+});
+
+test('a TPM that is reset under a client is told as such, and the key comes back', { skip }, () =>
+  withClient(async (client) => {
+    const saved = await client.createAttestationKey();
+    await tpm.restart();
+    await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.unavailable' });
+    await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.reset' });
+    assert.deepEqual(await client.createAttestationKey(saved), saved);
+    assert.ok(await quoteAndVerify(client, saved.public));
+  }),
+);
+
+test('a saved key of another TPM, or a broken one, is replaced by a new one', { skip }, async () => {
+  const other = await SoftwareTpm.create({
+    directory: await mkdtemp(join(tmpdir(), 'lacre-tpm-')),
+    certificates: false,
+  });
+  await other.start();
+  const foreign = await withClient(async (client) => {
+    assert.equal((await client.createEndorsementKey()).certificate, undefined);
+    return client.createAttestationKey();
+  }, other.address);
+  await other[Symbol.asyncDispose]();
+  await withClient(async (client) => {
+    const made = await client.createAttestationKey(foreign);
+    assert.notDeepEqual(made.public, foreign.public);
+    assert.ok(await quoteAndVerify(client, made.public));
+    const broken = { ...made, private: made.private.map((byte, index) => (index === 40 ? byte ^ 1 : byte)) };
+    assert.notDeepEqual((await client.createAttestationKey(broken)).public, made.public);
+    const empty = { private: new Uint8Array(), public: new Uint8Array() };
+    assert.ok(await client.createAttestationKey(empty));
+  });
+});
+
+test('a TPM that stalls is an error within the time, and of use again when it answers', { skip }, async () => {
+  const proxy = await TpmProxy.start({ upstream: tpm.address, path: join(directory, 'stall.sock') });
+  const client = await TpmClient.open(proxy.address, { timeoutMs: 300 });
+  const saved = await client.createAttestationKey();
+  proxy.isStalled = true;
+  const started = performance.now();
+  await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.timeout' });
+  const elapsedMs = performance.now() - started;
+  assert.ok(elapsedMs >= 290 && elapsedMs < 1_500, `${elapsedMs} ms`);
+  proxy.isStalled = false;
+  await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.reset' });
+  assert.deepEqual(await client.createAttestationKey(saved), saved);
+  assert.ok(await quoteAndVerify(client, saved.public));
+  await client.close();
+  await proxy.close();
+});
+
+test('operations that are called at once run one after the other', { skip }, () =>
+  withClient(async (client) => {
+    const { public: area } = await client.createAttestationKey();
+    const quotes = await Promise.all(Array.from({ length: 20 }, () => quoteAndVerify(client, area)));
+    assert.equal(quotes.length, 20);
+    const mixed = [client.createEndorsementKey(), client.pcrRead(QUOTED_PCRS), quoteAndVerify(client, area)];
+    assert.equal((await Promise.all(mixed)).length, 3);
+  }),
+);
+
+test('a quote needs a key; a closed client does nothing more', { skip }, async () => {
+  const client = await TpmClient.open(tpm.address);
+  await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.reset' });
+  await client.close();
+  await client.close();
+  await assert.rejects(client.pcrRead([0]), { code: 'agent.tpm.unavailable' });
+});
+
+test('an address that names no TPM, or where none is', async () => {
+  for (const address of ['', '/dev/tpm0', 'http://x', 'tcp:host', 'tcp:host:99999', 'unix:']) {
+    await assert.rejects(TpmClient.open(address), { code: 'agent.tpm.address' }, address);
+  }
+  for (const address of ['device:/dev/no-such-tpm', 'unix:/no/such/socket', 'tcp:127.0.0.1:1']) {
+    await assert.rejects(TpmClient.open(address), { code: 'agent.tpm.unavailable' }, address);
+  }
+  await assert.rejects(TpmClient.open('device:/dev/null'), { code: 'agent.tpm.unavailable' });
+});
+
+/** Something on a socket that is no TPM: answers each command with what `answer` gives. */
+async function startLiar(answer: (command: Buffer, call: number) => Uint8Array | undefined) {
+  const sockets = new Set<Socket>();
+  let calls = 0;
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('data', (command) => {
+      const bytes = answer(command, calls++);
+      if (bytes !== undefined) socket.write(bytes);
+    });
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const bound = server.address();
+  assert.ok(bound !== null && typeof bound === 'object');
+  return {
+    tcp: `tcp:127.0.0.1:${bound.port}`,
+    calls: () => calls,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => {
+        server.close(resolve);
+      });
+    },
+  };
+}
+
+function response(code: number, body: Uint8Array, size?: number): Uint8Array {
+  const writer = new ByteWriter()
+    .u16(TAG.NO_SESSIONS)
+    .u32(size ?? 10 + body.length)
+    .u32(code);
+  return writer.bytes(body).finish();
+}
+
+function clockAnswer(): Uint8Array {
+  return response(0, new Uint8Array(25));
+}
+
+async function against(answer: (command: Buffer, call: number) => Uint8Array | undefined) {
+  const liar = await startLiar(answer);
+  const started = performance.now();
+  try {
+    const client = await TpmClient.open(liar.tcp, { timeoutMs: 400 });
+    await client.close();
+    return { outcome: 'opened', calls: liar.calls(), elapsedMs: performance.now() - started };
+  } catch (error) {
+    const { code } = error as { code: string };
+    return { outcome: code, calls: liar.calls(), elapsedMs: performance.now() - started };
+  } finally {
+    await liar.close();
+  }
+}
+
+test('answers that are none: garbage, a size that lies, more than one, too little', async () => {
+  const outcomes: Record<string, string> = {
+    garbage: (await against(() => random(64))).outcome,
+    text: (await against(() => Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'))).outcome,
+    oversized: (await against(() => response(0, new Uint8Array(25), 1 << 30))).outcome,
+    tiny: (await against(() => response(0, new Uint8Array(25), 4))).outcome,
+    flood: (await against(() => new Uint8Array(100_000))).outcome,
+    twice: (await against(() => Buffer.concat([clockAnswer(), clockAnswer()]))).outcome,
+    short: (await against(() => response(0, new Uint8Array(3)))).outcome,
+    half: (await against(() => clockAnswer().subarray(0, 20))).outcome,
+    silent: (await against(() => undefined)).outcome,
+  };
+  assert.ok(['tpm.malformed', 'agent.tpm.unavailable'].includes(outcomes['garbage'] ?? ''));
+  assert.deepEqual(
+    { ...outcomes, garbage: '' },
+    {
+      garbage: '',
+      text: 'tpm.malformed',
+      oversized: 'tpm.malformed',
+      tiny: 'tpm.malformed',
+      flood: 'agent.tpm.unavailable',
+      twice: 'agent.tpm.unavailable',
+      short: 'tpm.malformed',
+      half: 'agent.tpm.timeout',
+      silent: 'agent.tpm.timeout',
+    },
+  );
+});
+
+test('an answer in pieces is one answer', async () => {
+  const liar = createServer((socket) => {
+    socket.on('data', async () => {
+      for (const byte of clockAnswer()) {
+        socket.write(Uint8Array.of(byte));
+        await new Promise((resolve) => {
+          setTimeout(resolve, 1);
+        });
+      }
+    });
+  });
+  const path = join(tmpdir(), `lacre-pieces-${process.pid}.sock`);
+  await new Promise<void>((resolve) => {
+    liar.listen(path, resolve);
+  });
+  await withClient(async () => undefined, `unix:${path}`);
+  await new Promise((resolve) => {
+    liar.close(resolve);
+  });
+});
+
+test('a TPM that asks to try later is asked again, for a time', async () => {
+  for (const code of [RC.RETRY, RC.TESTING, RC.YIELDED, RC.NV_RATE]) {
+    const patient = await against((_, call) => (call < 4 ? response(code, new Uint8Array()) : clockAnswer()));
+    assert.deepEqual([patient.outcome, patient.calls], ['opened', 5]);
+    const stubborn = await against(() => response(code, new Uint8Array()));
+    assert.equal(stubborn.outcome, 'agent.tpm.busy');
+    assert.ok(stubborn.calls > 4 && stubborn.calls <= 30 && stubborn.elapsedMs < 1_000);
+  }
+});
+
+test('a TPM that nobody started is started, once', async () => {
+  let isStarted = false;
+  const asked = await against((command) => {
+    if (command.readUInt32BE(6) === COMMAND.STARTUP) isStarted = true;
+    else if (!isStarted) return response(RC.INITIALIZE, new Uint8Array());
+    return command.readUInt32BE(6) === COMMAND.STARTUP ? response(0, new Uint8Array()) : clockAnswer();
+  });
+  assert.equal(asked.outcome, 'opened');
+  const never = await against(() => response(RC.INITIALIZE, new Uint8Array()));
+  assert.equal(never.outcome, 'tpm.response.code');
+  assert.ok(never.calls <= 4);
+});
+
+test('the TPM’s persistent EK is used where it is the one of the certificate', { skip }, () =>
+  withClient(async (client) => {
+    const ek = await client.createEndorsementKey();
+    const executor = new TpmExecutor(`${tpm.address}`, DEFAULT_TIMEOUTS);
+    assert.equal(ek.handle >>> 24, 0x81);
+    await client.close();
+    assert.deepEqual(await executor.exclusive(() => executor.run(readPublic(ek.handle))), ek.public);
+    await executor.close();
+  }),
+);
