@@ -38,9 +38,7 @@ function errorsPage(): string {
 }
 
 function findingsPage(): string {
-  const rows = Object.entries(FINDING_CODES).map(
-    ([code, meaning]) => `| \`${code}\` | ${cell(meaning)} |`,
-  );
+  const rows = Object.entries(FINDING_CODES).map(([code, meaning]) => `| \`${code}\` | ${cell(meaning)} |`);
   return `# Findings\n${made} A verdict lists all of its findings, in the order of the chain; \`lacre why\` shows them with file, expected and seen digest.\n\n| code | meaning |\n|---|---|\n${rows.join('\n')}\n`;
 }
 
