@@ -189,6 +189,8 @@ export const ERROR_CODES = {
   'lab.build.archive': fault("the lab's packages do not hold what the node is made of"),
   'lab.machine.gone': fault('the machine of the lab ended, or did not start'),
   'lab.machine.silent': fault('the node of the lab did not come up in time'),
+  'lab.server.start': fault('the server of the lab did not start'),
+  'lab.stopped': fault('the lab was stopped before its end'),
   'lab.node.command': fault('a command in the node of the lab failed'),
 } as const satisfies Record<string, CodeFacts>;
 

@@ -125,10 +125,12 @@ static void mount_all(void)
 	must_mount("mqueue", "/dev/mqueue", "mqueue", closed, 0);
 	must_mount("cgroup", "/sys/fs/cgroup", "cgroup2", closed, 0);
 	must_mount("/dev/vdb", "/var/lib/containers", "ext4", MS_NODEV, 0);
+	must_mount("state", "/var/lib/lacre", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755"); /* the agent's native part is mapped from it */
 	if (mount(0, "/", 0, MS_REC | MS_SHARED, 0))
 		die("shared mounts");
 	make_folder("/run/lacre", 0, 0755);
 	make_folder("/run/lacre/agent", AGENT_UID, 0755);
+	make_folder("/var/lib/lacre/agent", AGENT_UID, 0700);
 	must_mount("mesh", "/run/lacre/mesh", "tmpfs", closed, "mode=1777");
 	make_folder("/run/lab", 0, 0700);
 }

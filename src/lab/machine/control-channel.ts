@@ -164,7 +164,10 @@ export class ControlChannel {
     this.#received = Buffer.concat([this.#received, chunk]);
     while (this.#received.length >= 4) {
       const length = this.#received.readUInt32BE(0);
-      if (length < 5 || length > FRAME_MOST) return this.#socket.destroy() && undefined;
+      if (length < 5 || length > FRAME_MOST) {
+        this.#socket.destroy();
+        return;
+      }
       if (this.#received.length < 4 + length) return;
       const id = this.#received.readUInt32BE(4);
       const frame = { kind: this.#received.toString('latin1', 8, 9), payload: this.#received.subarray(9, 4 + length) };

@@ -1,0 +1,35 @@
+import type { LabReport } from './lab-report.ts';
+import type { LabServer } from './lab-server.ts';
+
+/** The end of `lab up` for people. */
+export function summaryText(report: LabReport, why: string, faults: readonly string[]): string {
+  const { node, containers, drift, timingsMs } = report;
+  const lines = [
+    '',
+    `node       ${node.spiffeId ?? 'not enrolled'}`,
+    `           root of trust ${node.rootOfTrust || 'none'}, ${node.kernel}, ${node.entries} entries proven`,
+    ...containers.map(({ name, spiffeId, findings: [first] }) =>
+      spiffeId === null
+        ? `${name.padEnd(10)} refused: ${first ? `${first.code} ${first.path ?? ''}` : 'no finding'}`
+        : `${name.padEnd(10)} ${spiffeId}`,
+    ),
+    `drift      orders lost its identity ${drift.withdrawnAfterMs ?? '?'} ms after the changed file ran; a new request: ${drift.newRequest ?? 'unanswered'}; payments ${drift.othersKept ? 'kept its own' : 'lost its own'}`,
+    '',
+    '$ lacre why orders',
+    why.trimEnd(),
+    '',
+    ...Object.entries(timingsMs).map(([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`),
+    '',
+    faults.length === 0 ? 'Every outcome was as expected.' : `${faults.length} outcomes were not as expected.`,
+    '',
+  ];
+  return lines.join('\n');
+}
+
+/** What to try in a lab that was kept. */
+export function tryText(executable: string, server: LabServer, folder: string): string {
+  const lacre = `${executable} --socket ${server.adminSocket}`;
+  const commands = ['workload list', 'why orders', 'node list', 'entry list', 'image list'];
+  const lines = ['The lab runs on. To try:', ...commands.map((c) => `  ${lacre} ${c}`)];
+  return `\n${[...lines, `Logs and keys are in ${folder}. To end it: lacre lab down`].join('\n')}\n`;
+}
