@@ -12,7 +12,7 @@ import {
 } from '../proto/lacre/v1/admin_pb.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
-import { hostReferenceOf } from './reference-cache.ts';
+import { hostReferenceOf } from '../appraisal/reference/host-reference.ts';
 import type { ServerDeps } from './server-deps.ts';
 
 /**

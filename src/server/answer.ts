@@ -66,9 +66,9 @@ export async function prepareAnswer(context: SessionContext, request: BatchReque
 
 /** Verdict over a request on the newest evidence of this session. Codes: server.workload.unknown. */
 export function judge(context: SessionContext, request: BatchRequest): Verdict {
-  const { state, evidence, deps } = context;
+  const { state, evidence } = context;
   if (evidence === undefined) throw new LacreError('server.workload.unknown', 'there is no evidence of this session');
-  return state.judge(request.record, evidence, deps.clock.now());
+  return state.judge(request.record, evidence);
 }
 
 /**
@@ -135,6 +135,7 @@ export function commitAnswers(context: SessionContext, answers: readonly Prepare
   const now = deps.clock.now();
   const stored = context.epoch;
   const taints = stored?.epoch === epoch.epoch ? state.unsavedTaints() : state.allTaints();
+  const book = state.unsavedBook();
   const commit: EvidenceCommit = {
     ekSha256Hex: node.ekSha256Hex,
     fence,
@@ -147,23 +148,25 @@ export function commitAnswers(context: SessionContext, answers: readonly Prepare
       agentVersion,
     },
     taints,
-    workloads: state.workloadRows(judged(context, answers, now)),
+    book,
+    workloads: state.workloadRows(judged(context, answers)),
     ...issuedRows(context, answers, evidence.time),
     withdrawnContainers: [],
     now,
   };
   deps.store.evidence.commitEvidence(commit);
   state.taintsSaved(taints);
+  if (book !== undefined) state.bookSaved(book);
   context.epoch = epoch;
   deliver(context, answers, undefined);
 }
 
 /** Verdicts of this evidence: of each request, and of each container that changed and asked for nothing. */
-function judged(context: SessionContext, answers: readonly PreparedAnswer[], now: Date): JudgedContainer[] {
+function judged(context: SessionContext, answers: readonly PreparedAnswer[]): JudgedContainer[] {
   const { state, evidence } = context;
   const all = new Map<string, Verdict>();
   if (evidence === undefined) return [];
-  for (const containerId of state.takeUnwritten()) all.set(containerId, state.judgeAsInit(containerId, evidence, now));
+  for (const containerId of state.takeUnwritten()) all.set(containerId, state.judgeContainer(containerId, evidence));
   for (const { containerId, verdict } of answers) if (verdict !== undefined) all.set(containerId, verdict);
   return [...all].map(([containerId, verdict]) => ({ containerId, verdict }));
 }

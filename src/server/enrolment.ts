@@ -137,6 +137,7 @@ function appraise(
   });
   if (evidence.observation !== undefined) state.observe(evidence.observation);
   state.verify(quote);
+  state.settle();
   const host = state.judgeHost(madeAt);
   if (!host.trusted) throw refuse(deps, claim, host, state);
   return host;

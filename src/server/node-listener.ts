@@ -6,6 +6,8 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { LacreError } from '../lacre-error.ts';
 import { Node } from '../proto/lacre/v1/node_pb.ts';
 import { enrol } from './enrolment.ts';
+import { EnrolmentGate } from './enrolment-gate.ts';
+import { readEndorsementRoots } from './enrolment-roots.ts';
 import { LIMITS } from './limits.ts';
 import { type NodePeer, PEER, peerOf } from './node-listener-peer.ts';
 import type { ServerDeps } from './server-deps.ts';
@@ -20,15 +22,19 @@ export interface NodeListener {
 }
 
 /**
+ * Throws server.config.invalid where an endorsement root cannot be read.
+ *
  * The side of the server that nodes reach: `lacre.v1.Node` on HTTP/2 over TLS 1.3, without resumption. The server's
  * certificate is its X.509-SVID; it follows the authority's rotation. Certificates of clients are asked for and proven
  * by TLS, and verified by the calls themselves (Enrol has none yet).
  */
 export function createNodeListener(deps: ServerDeps): NodeListener {
   const registry = new SessionRegistry(deps);
+  const roots = readEndorsementRoots(deps.config.endorsement.roots);
+  const gate = new EnrolmentGate(roots, Math.min(deps.config.limits.concurrentEnrolments, LIMITS.enrolments));
   const server = createSecureServer(tlsOptions(deps));
   const connections = guard(server, deps);
-  server.on('request', handler(deps, registry, connections.peers));
+  server.on('request', handler(deps, { registry, gate, peers: connections.peers }));
   const rotate = () => server.setSecureContext(tlsOptions(deps));
   deps.events.on('bundleChanged', rotate);
   return {
@@ -57,11 +63,17 @@ function tlsOptions(deps: ServerDeps) {
   } as const;
 }
 
-function handler(deps: ServerDeps, registry: SessionRegistry, peers: WeakMap<ServerHttp2Session, NodePeer>) {
+interface Shared {
+  readonly registry: SessionRegistry;
+  readonly gate: EnrolmentGate;
+  readonly peers: WeakMap<ServerHttp2Session, NodePeer>;
+}
+
+function handler(deps: ServerDeps, { registry, gate, peers }: Shared) {
   return connectNodeAdapter({
     routes: (router) => {
       router.service(Node, {
-        enrol: (requests, context) => enrol(deps, requests, context),
+        enrol: (requests, context) => enrol(deps, gate, requests, context),
         attest: (requests, context) => attest(deps, registry, requests, context),
       });
     },

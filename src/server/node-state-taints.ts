@@ -6,7 +6,7 @@ import { LIMITS } from './limits.ts';
 import type { TaintRow } from './store-evidence.ts';
 
 /** Findings of entries that no later image makes good. */
-const STICKY = /^(?:appraisal\.file\.|ima\.(?:name|digest|filesystem)\.)/;
+const STICKY = /^(?:appraisal\.file\.(?:unexpected|unknown)|ima\.(?:name|digest|filesystem)\.)/;
 
 /**
  * Bad entries of the epoch's domains. A bad entry stays in its uid range for the epoch (DESIGN section 5), whatever

@@ -1,3 +1,4 @@
+import { type HostReference, hostReferenceOf } from '../appraisal/reference/host-reference.ts';
 import { type ImageReference, imageReferenceOf } from '../appraisal/reference/image-reference.ts';
 import type { ServerDeps } from './server-deps.ts';
 import type { Store } from './store.ts';
@@ -13,30 +14,48 @@ export class ReferenceCache {
   static readonly #caches = new WeakMap<Store, ReferenceCache>();
   readonly #store: Store;
   readonly #images = new Map<string, ImageReference | undefined>();
+  readonly #hosts = new Map<string, HostReference>();
 
   private constructor({ store, events }: Pick<ServerDeps, 'store' | 'events'>) {
     this.#store = store;
-    events.prependListener('referencesChanged', ({ image }) => {
+    events.prependListener('referencesChanged', ({ image, host }) => {
       if (image !== undefined) this.#images.delete(image);
+      if (host !== undefined) this.#hosts.delete(host);
     });
   }
 
   static of(deps: Pick<ServerDeps, 'store' | 'events'>): ReferenceCache {
     let cache = ReferenceCache.#caches.get(deps.store);
-    if (cache === undefined) ReferenceCache.#caches.set(deps.store, (cache = new ReferenceCache(deps)));
+    if (cache === undefined) {
+      cache = new ReferenceCache(deps);
+      ReferenceCache.#caches.set(deps.store, cache);
+    }
     return cache;
   }
 
   /** Approved reference values of an image by its manifest digest; undefined: nobody approved it. */
-  image(manifestDigest: string): ImageReference | undefined {
+  readonly image = (manifestDigest: string): ImageReference | undefined => {
     if (this.#images.has(manifestDigest)) return this.#images.get(manifestDigest);
     const approved = this.#store.images.get(manifestDigest);
-    const image =
-      approved === undefined
-        ? undefined
-        : imageReferenceOf(approved.reference, this.#store.images.files(manifestDigest));
+    const image = approved && imageReferenceOf(approved.reference, this.#store.images.files(manifestDigest));
     if (this.#images.size >= MAX_IMAGES) this.#images.delete(this.#images.keys().next().value ?? '');
     this.#images.set(manifestDigest, image);
     return image;
+  };
+
+  /** Approved reference values that a node may be held against: the named ones, or all where none are named. */
+  hosts(name: string): HostReference[] {
+    const names = this.#store.hosts.list().map(({ reference }) => reference.name);
+    return names.filter((one) => name === '' || one === name).flatMap((one) => this.#host(one) ?? []);
+  }
+
+  #host(name: string): HostReference | undefined {
+    const known = this.#hosts.get(name);
+    if (known !== undefined) return known;
+    const approved = this.#store.hosts.get(name);
+    if (approved === undefined) return undefined;
+    const host = hostReferenceOf(approved.reference, this.#store.hosts.files(name));
+    this.#hosts.set(name, host);
+    return host;
   }
 }

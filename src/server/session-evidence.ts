@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { fatalFinding } from '../appraisal/finding.ts';
 import { refuseVerdict, verdictMessage } from '../appraisal/verdict.ts';
+import type { BookMemory } from '../container/domain-book.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
@@ -38,6 +39,7 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   const host = context.state.judgeHost(nonce.madeAt);
   context.last = { time: nonce.madeAt, host };
   context.evidence = context.last;
+  context.entries.appraised(host);
   for (const id of batch.confirms) context.subscriptions.confirm(id);
   await answer(context, batch, epoch);
   withdrawOverdue(context, nonce.number);
@@ -97,14 +99,21 @@ function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce
   let name = stored?.epoch ?? '';
   if (context.clock === undefined) {
     const choice = chooseEpoch(stored, point, state.passage);
-    if (stored !== undefined && choice.carriesTaints) state.carry(deps.store.evidence.taints(node.ekSha256Hex, stored.epoch));
+    if (stored !== undefined && choice.carriesTaints) carry(context, stored.epoch);
     if (!choice.continues) name = randomUUID();
     if (stored !== undefined && !choice.continues) {
       tell(deps, { kind: 'node', node: node.spiffeId, sentence: `node ${nodeLabel(node)} begins a new epoch` });
     }
   }
   context.clock = point;
+  state.settle();
   return { ...point, ...state.point(), epoch: name, evidenceAt: nonce.madeAt };
+}
+
+function carry({ deps, node, state }: SessionContext, epoch: string): void {
+  const { evidence } = deps.store;
+  const book = evidence.book(node.ekSha256Hex, epoch);
+  state.carry(evidence.taints(node.ekSha256Hex, epoch), book === undefined ? undefined : (JSON.parse(book) as BookMemory));
 }
 
 /** Judges, signs, and commits; where anything changed meanwhile, all is judged again. */

@@ -62,7 +62,7 @@ export class Session implements OpenSession {
       outbox: new Outbox(LIMITS.sendQueue),
       nonces: new NonceBook((length) => new Uint8Array(randomBytes(length))),
       subscriptions: new Subscriptions(),
-      entries: new AnswerEntries(deps, node.spiffeId),
+      entries: new AnswerEntries(deps, node),
       evidence: undefined,
       last: undefined,
       clock: undefined,
@@ -123,14 +123,19 @@ export class Session implements OpenSession {
 
   referencesChanged(changed: { readonly image?: string; readonly host?: string }): void {
     this.#context.revision += 1;
-    if (changed.host !== undefined && this.#context.state.dependsOnHost(changed.host)) {
-      this.end(new LacreError('server.epoch.ended', 'reference values of the host changed: the whole list is judged anew'));
-      return;
-    }
+    if (changed.host !== undefined) this.#hostChanged(changed.host);
     if (changed.image === undefined) return;
-    this.#context.state.imageChanged(changed.image);
     judgeAnew(this.#context);
     send(this.#context, { case: 'entriesChanged', value: {} });
+  }
+
+  /** The host is judged by other values from now on: over the whole list, in the next session. */
+  #hostChanged(name: string): void {
+    const { deps, state } = this.#context;
+    if (!state.dependsOnHost(name)) return;
+    const error = new LacreError('server.epoch.ended', `reference values ${name} of the host changed: the whole list is judged anew`);
+    if (deps.store.hosts.get(name) === undefined) withdrawNode(this.#context, error);
+    this.end(error);
   }
 
   async #pump(incoming: AsyncIterator<AttestRequest>): Promise<void> {

@@ -1,4 +1,3 @@
-import { create } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import { VerifiedX509Svid, verifyX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';

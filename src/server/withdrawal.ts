@@ -70,7 +70,7 @@ function judgeSubscription(context: SessionContext, subscription: Subscription):
     subscriptions.drop(request.id);
     return;
   }
-  const verdict = state.judgeNow(request.record, last, deps.clock.now());
+  const verdict = state.judgeNow(request.record, last);
   const refusal = refuse(context, verdict, 0);
   if (refusal !== undefined) {
     withdrawContainer(context, containerId, refusal, verdict);
@@ -99,7 +99,7 @@ function judgeEarlierSessions(context: SessionContext): void {
   const serials = deps.store.evidence.activeSerials(now, node.ekSha256Hex);
   for (const containerId of new Set(serials.map((serial) => serial.containerId))) {
     if (containerId === '' || held.has(containerId) || !state.hasContainer(containerId)) continue;
-    const verdict = state.judgeAsInit(containerId, last, now);
+    const verdict = state.judgeContainer(containerId, last);
     if (verdict.trusted) continue;
     const refusal = refuse(context, verdict, 0);
     if (refusal !== undefined) withdrawContainer(context, containerId, refusal, verdict);

@@ -1,0 +1,602 @@
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { pino } from 'pino';
+import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
+import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
+import { TpmClient } from '../../src/agent/tpm-client.ts';
+import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
+import { FileTable, type ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
+import { sha256 } from '../../src/bytes/sha256.ts';
+import { AdminClient } from '../../src/cli/admin-client.ts';
+import { decodeContainer, encodeContainer, encodeRecord, makeContainer, makeRecord } from '../../src/container/record.ts';
+import { imaPolicy } from '../../src/ima/policy.ts';
+import { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
+import {
+  type AttestRequest,
+  AttestRequestSchema,
+  type AttestResponse,
+  type EnrolChallenge,
+  type EnrolRequest,
+  EnrolRequestSchema,
+  type EnrolResult,
+} from '../../src/proto/lacre/v1/node_pb.ts';
+import { type Container, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
+import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
+import { parseConfig } from '../../src/server/config.ts';
+import type { Clock } from '../../src/server/server-deps.ts';
+import { type RunningServer, startServer } from '../../src/server/server.ts';
+import { certificateSpki } from '../../src/tpm/certificate.ts';
+import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
+import { objectName, parsePublicArea } from '../../src/tpm/public-area.ts';
+import { batchRoot, enrolmentExtraData, quoteExtraData, type SubjectKind, workloadLeaf } from '../../src/tpm/qualifying-data.ts';
+import { KernelSimulator } from './kernel-simulator.ts';
+import { SoftwareTpm } from './software-tpm.ts';
+import { TpmProxy } from './tpm-proxy.ts';
+
+export const TRUST_DOMAIN = 'lacre.test';
+export const POOL_BASE = 200_000;
+const SYSTEM = {
+  kernelSha256: sha256(new Uint8Array(Buffer.from('kernel'))),
+  initrdSha256: sha256(new Uint8Array(Buffer.from('initrd'))),
+  commandLine: 'root=/dev/vda ro lockdown=integrity',
+  firmware: 'OVMF test',
+};
+export const HOST_FILES: ReferenceFile[] = ['/init', '/sbin/init', '/usr/bin/crun', '/usr/bin/podman'].map((path) => ({
+  path,
+  sha256: digestOf(`host ${path}`),
+  mode: 0o755,
+}));
+export const IMAGE_FILES: ReferenceFile[] = ['/bin/app', '/lib/libapp.so', '/bin/helper'].map((path) => ({
+  path,
+  sha256: digestOf(`image ${path}`),
+  mode: 0o755,
+}));
+export const MANIFEST = `sha256:${'a1'.repeat(32)}`;
+export const CONFIG_DIGEST = `sha256:${'b2'.repeat(32)}`;
+const OBSERVATION = create(NodeObservationSchema, {
+  unprivilegedUsernsClone: 1,
+  lockdown: 'integrity',
+  kernel: '6.1.0-test',
+  kexecLoadDisabled: 2,
+  ptraceScope: 4,
+});
+
+export function digestOf(text: string): Uint8Array {
+  return sha256(new Uint8Array(Buffer.from(text)));
+}
+
+/** A server, and the folder that it keeps its things in. */
+export class TestServer {
+  readonly directory: string;
+  readonly #rootPath: string;
+  readonly #settings: string;
+  readonly #clock: Clock | undefined;
+  #running: RunningServer;
+  #admin: AdminClient;
+
+  private constructor(directory: string, rootPath: string, settings: string, clock: Clock | undefined, running: RunningServer) {
+    this.directory = directory;
+    this.#rootPath = rootPath;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#running = running;
+    this.#admin = new AdminClient(running.adminSocket);
+  }
+
+  static async start(rootPath: string, settings = '', clock?: Clock): Promise<TestServer> {
+    const directory = await mkdtemp(join(tmpdir(), 'lacre-server-'));
+    return new TestServer(directory, rootPath, settings, clock, await run(directory, rootPath, settings, clock));
+  }
+
+  get port(): number {
+    return this.#running.address.port;
+  }
+
+  get admin() {
+    return this.#admin.service(Admin);
+  }
+
+  get entries() {
+    return this.#admin.service(Entry);
+  }
+
+  /** Ends the server and starts another on the same database. */
+  async restart(): Promise<void> {
+    await this.stop();
+    this.#running = await run(this.directory, this.#rootPath, this.#settings, this.#clock);
+    this.#admin = new AdminClient(this.#running.adminSocket);
+  }
+
+  async stop(): Promise<void> {
+    this.#admin[Symbol.dispose]();
+    await this.#running.close();
+  }
+
+  async bundle(): Promise<Uint8Array[]> {
+    const { Bundle } = await import('../../src/proto/spire/api/server/bundle/v1/bundle_pb.ts');
+    const bundle = await this.#admin.service(Bundle).getBundle({});
+    return bundle.x509Authorities.map(({ asn1 }) => asn1);
+  }
+
+  async approve(): Promise<void> {
+    const host = hostReferenceMessage({
+      name: 'test-host',
+      boot: {
+        kernelSha256: [SYSTEM.kernelSha256],
+        initrdSha256: [SYSTEM.initrdSha256],
+        commandLines: [SYSTEM.commandLine],
+        pcrs: new Map(),
+      },
+      policy: imaPolicy(POOL_BASE),
+      uidPoolBase: POOL_BASE,
+      nextInit: '/sbin/init',
+      files: FileTable.of(HOST_FILES),
+    });
+    await this.admin.approveHost(parts('host', host, HOST_FILES));
+    await this.approveImage(MANIFEST, IMAGE_FILES);
+  }
+
+  async approveImage(manifestDigest: string, files: readonly ReferenceFile[]): Promise<void> {
+    const image = {
+      manifestDigest,
+      configDigest: CONFIG_DIGEST,
+      names: ['registry.test/app:1'],
+      entrypoint: ['/bin/app'],
+      workingDir: '/',
+      user: '0:0',
+      fileCount: BigInt(files.length),
+      entrypointPath: '/bin/app',
+    };
+    await this.admin.approveImage(parts('image', image, files));
+  }
+
+  /** Makes an entry for what these selectors say, on a node; returns its id. */
+  async createEntry(path: string, parentId: string, selectors: readonly string[]): Promise<string> {
+    const parent = parentId.slice(`spiffe://${TRUST_DOMAIN}`.length);
+    const { results } = await this.entries.batchCreateEntry({
+      entries: [
+        {
+          spiffeId: { trustDomain: TRUST_DOMAIN, path },
+          parentId: { trustDomain: TRUST_DOMAIN, path: parent },
+          selectors: selectors.map((text) => {
+            const at = text.indexOf(':');
+            return { type: text.slice(0, at), value: text.slice(at + 1) };
+          }),
+        },
+      ],
+    });
+    const [result] = results;
+    if (result?.status?.code !== 0) throw new Error(result?.status?.message ?? 'no entry was made');
+    return result.entry?.id ?? '';
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+async function run(directory: string, rootPath: string, settings: string, clock?: Clock): Promise<RunningServer> {
+  const text = [
+    `trust_domain: ${TRUST_DOMAIN}`,
+    'listen: 127.0.0.1:0',
+    `data_dir: ${directory}/data`,
+    `admin: { socket: ${directory}/admin.sock }`,
+    'ca: { key: disk }',
+    `endorsement: { roots: [{ path: ${rootPath}, tier: software }] }`,
+    settings,
+  ].join('\n');
+  const level = process.env['LACRE_TEST_LOG'] ?? 'silent';
+  return startServer(parseConfig('test.yaml', text), { log: pino({ level }), ...(clock && { clock }) });
+}
+
+// biome-ignore lint/suspicious/useAwait: a request stream is an async iterable
+async function* parts<T>(kind: 'host' | 'image', value: T, files: readonly ReferenceFile[]) {
+  yield { part: { case: kind, value } } as never;
+  yield { part: { case: 'files', value: { files: [...files] } } } as never;
+}
+
+/** A machine: a software TPM, a kernel that measures, and whatever an agent on it would say. */
+export class ScriptedNode {
+  readonly directory: string;
+  readonly tpm: SoftwareTpm;
+  readonly proxy: TpmProxy;
+  readonly client: TpmClient;
+  #kernel: KernelSimulator;
+  #ek: { readonly public: Uint8Array; readonly certificate: Uint8Array };
+  #ak: { readonly public: Uint8Array; readonly private: Uint8Array };
+
+  private constructor(
+    directory: string,
+    tpm: SoftwareTpm,
+    proxy: TpmProxy,
+    client: TpmClient,
+    kernel: KernelSimulator,
+    ek: { readonly public: Uint8Array; readonly certificate: Uint8Array },
+    ak: { readonly public: Uint8Array; readonly private: Uint8Array },
+  ) {
+    this.directory = directory;
+    this.tpm = tpm;
+    this.proxy = proxy;
+    this.client = client;
+    this.#kernel = kernel;
+    this.#ek = ek;
+    this.#ak = ak;
+  }
+
+  static async boot(): Promise<ScriptedNode> {
+    const directory = await mkdtemp(join(tmpdir(), 'lacre-node-'));
+    const tpm = await SoftwareTpm.create({ directory: join(directory, 'tpm') });
+    await tpm.start();
+    const path = join(directory, 'proxy.sock');
+    const proxy = await TpmProxy.start({ upstream: tpm.address, path });
+    const kernel = await bootKernel(directory, path);
+    const client = await TpmClient.open(`unix:${path}`);
+    const { public: ekPublic, certificate } = await client.createEndorsementKey();
+    const ak = await client.createAttestationKey();
+    const ek = { public: ekPublic, certificate: certificate ?? new Uint8Array() };
+    return new ScriptedNode(directory, tpm, proxy, client, kernel, ek, ak);
+  }
+
+  get kernel(): KernelSimulator {
+    return this.#kernel;
+  }
+
+  get ekSha256Hex(): string {
+    return ekSha256Hex(certificateSpki(this.#ek.certificate));
+  }
+
+  get spiffeId(): string {
+    return `spiffe://${TRUST_DOMAIN}/spire/agent/lacre_tpm/${this.ekSha256Hex.slice(0, 32)}`;
+  }
+
+  get akPublic(): Uint8Array {
+    return this.#ak.public;
+  }
+
+  get akName(): Uint8Array {
+    return objectName(parsePublicArea(this.#ak.public));
+  }
+
+  list(): Promise<Uint8Array> {
+    return readFile(this.#kernel.listPath).then((bytes) => new Uint8Array(bytes));
+  }
+
+  eventLog(): Promise<Uint8Array> {
+    return readFile(this.#kernel.eventLogPath).then((bytes) => new Uint8Array(bytes));
+  }
+
+  /** Enrols; `change` may tamper with what is sent. */
+  async enrol(server: TestServer, change: EnrolChange = {}): Promise<{ result: EnrolResult; identity: AgentIdentity }> {
+    const connection = await connectServer(await this.place(server));
+    try {
+      return await this.enrolOn(connection, change);
+    } finally {
+      connection.close();
+    }
+  }
+
+  async enrolOn(connection: Connection, change: EnrolChange = {}): Promise<{ result: EnrolResult; identity: AgentIdentity }> {
+    const key = createKeyAndRequest();
+    const challenged = Promise.withResolvers<EnrolChallenge>();
+    challenged.promise.catch(() => undefined);
+    const responses = connection.client.enrol(this.#enrolRequests(connection, key.csr, challenged.promise, change));
+    const iterator = responses[Symbol.asyncIterator]();
+    try {
+      const first = await iterator.next();
+      if (first.done === true || first.value.step.case !== 'challenge') throw new Error('no challenge came');
+      challenged.resolve(first.value.step.value);
+      const last = await iterator.next();
+      if (last.done === true || last.value.step.case !== 'result') throw new Error('no result came');
+      const result = last.value.step.value;
+      const certificate = new X509Certificate(result.certificateChain[0] ?? new Uint8Array());
+      const identity = {
+        spiffeId: result.spiffeId,
+        certificateChain: result.certificateChain,
+        privateKeyPem: key.privateKeyPem,
+        issuedAt: new Date(),
+        expiresAt: certificate.validToDate,
+      };
+      return { result, identity };
+    } catch (error) {
+      challenged.reject(error);
+      throw error;
+    }
+  }
+
+  async *#enrolRequests(
+    connection: Connection,
+    csr: Uint8Array,
+    challenged: Promise<EnrolChallenge>,
+    change: EnrolChange,
+  ): AsyncGenerator<EnrolRequest> {
+    const step = (value: MessageInitShape<typeof EnrolRequestSchema>['step']) =>
+      create(EnrolRequestSchema, { step: value ?? { case: undefined } });
+    const hello = {
+      ekCertificate: this.#ek.certificate,
+      ekIntermediates: await this.tpm.intermediates(),
+      ekPublic: this.#ek.public,
+      akPublic: this.#ak.public,
+      csr,
+      agentVersion: 'test',
+      ...change.hello,
+    };
+    yield step({ case: 'hello', value: hello });
+    const { credentialBlob, encryptedSecret, nonce } = await challenged;
+    const secret = change.secret ?? (await this.client.activateCredential(credentialBlob, encryptedSecret));
+    const extraData = enrolmentExtraData({
+      trustDomain: TRUST_DOMAIN,
+      nonce: change.nonce ?? nonce,
+      secret,
+      ekPublic: this.#ek.public,
+      akName: this.akName,
+      csr,
+      exporter: change.exporter ?? connection.exporter,
+    });
+    const { attest, signature } = await this.client.quote(extraData);
+    yield step({ case: 'eventLog', value: change.eventLog ?? (await this.eventLog()) });
+    const list = change.list ?? (await this.list());
+    for (let at = 0; at < list.length; at += 1000) yield step({ case: 'list', value: list.subarray(at, at + 1000) });
+    yield step({ case: 'evidence', value: { attest, signature, observation: OBSERVATION } });
+  }
+
+  /** Opens a session, as far as the server's first message. */
+  async attest(server: TestServer, identity: AgentIdentity): Promise<ScriptedSession> {
+    const connection = await connectServer({ ...(await this.place(server)), identity });
+    return ScriptedSession.open(this, connection);
+  }
+
+  async place(server: TestServer) {
+    return { server: { host: '127.0.0.1', port: server.port }, trustDomain: TRUST_DOMAIN, bundle: await server.bundle() };
+  }
+
+  /** Power off and on: PCRs, list and AK begin anew. */
+  async reboot(): Promise<void> {
+    await this.#kernel.close();
+    await this.proxy.disconnect();
+    await this.tpm.restart();
+    this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'));
+    this.#ak = await this.client.createAttestationKey(this.#ak);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client.close();
+    await this.#kernel.close();
+    await this.proxy.close();
+    await this.tpm[Symbol.asyncDispose]();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+export interface EnrolChange {
+  readonly hello?: Partial<{ ekCertificate: Uint8Array; ekPublic: Uint8Array; akPublic: Uint8Array; csr: Uint8Array }>;
+  readonly secret?: Uint8Array;
+  readonly nonce?: Uint8Array;
+  readonly exporter?: Uint8Array;
+  readonly eventLog?: Uint8Array;
+  readonly list?: Uint8Array;
+}
+
+async function bootKernel(directory: string, proxyPath: string): Promise<KernelSimulator> {
+  const kernel = await KernelSimulator.boot({ tpm: `unix:${proxyPath}`, directory, system: SYSTEM });
+  await kernel.measureHost({ path: '/init', sha256: digestOf('host /init') });
+  await kernel.measureHost({ path: '/sbin/init', sha256: digestOf('host /sbin/init') });
+  return kernel;
+}
+
+/** A container as the agent would tell it: of the approved image, in a uid range of its own. */
+export function containerOf(number: number, change: Partial<Container> = {}): Container {
+  return makeContainer({
+    id: number.toString(16).padStart(64, '0'),
+    engine: 'podman',
+    name: `app-${number}`,
+    initStartTicks: BigInt(number),
+    imageName: 'registry.test/app:1',
+    manifestDigest: MANIFEST,
+    configDigest: CONFIG_DIGEST,
+    argv: ['/bin/app'],
+    cwd: '/',
+    mounts: [
+      { target: '/', type: 'overlay', root: '/', readOnly: false, noexec: false, sourceKind: 'root', superOptions: '', peer: `0:${100 + number}` },
+    ].map((mount) => ({ $typeName: 'lacre.v1.Mount' as const, ...mount })),
+    seccompMode: 2,
+    seccompSha256: digestOf('seccomp'),
+    seccompDeniesUserns: true,
+    noNewPrivs: true,
+    uidMap: [{ $typeName: 'lacre.v1.IdExtent', inside: 0, outside: uidOf(number), length: 1024 }],
+    ...change,
+  });
+}
+
+export function uidOf(number: number): number {
+  return POOL_BASE + 1024 * number;
+}
+
+export interface ScriptedRequest {
+  readonly id: bigint;
+  readonly kind: SubjectKind;
+  readonly record: Uint8Array;
+  readonly subject: Uint8Array;
+}
+
+let nextId = 1n;
+
+/** A request of a container's init for an X.509-SVID over a fresh key. */
+export function requestOf(container: Container, change: { readonly kind?: SubjectKind; readonly record?: Uint8Array } = {}): ScriptedRequest {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const [extent] = container.uidMap;
+  const record = makeRecord({
+    containerSha256: decodeContainer(encodeContainer(container)).sha256,
+    containerId: container.id,
+    uid: extent?.outside ?? 0,
+    gid: extent?.outside ?? 0,
+    executable: '/bin/app',
+    isInitFamily: true,
+  });
+  return {
+    id: nextId++,
+    kind: change.kind ?? 1,
+    record: change.record ?? encodeRecord(record),
+    subject: new Uint8Array(publicKey.export({ format: 'der', type: 'spki' })),
+  };
+}
+
+export type Message = AttestResponse['message'];
+type Case = NonNullable<Message['case']>;
+type ValueOf<C extends Case> = Extract<Message, { case: C }>['value'];
+
+/** One Attest stream, message by message. */
+export class ScriptedSession {
+  readonly node: ScriptedNode;
+  readonly connection: Connection;
+  readonly received: Message[] = [];
+  readonly #outgoing: AttestRequest[] = [];
+  readonly #taken = new Map<Case, number>();
+  readonly nonces: Uint8Array[] = [];
+  #wake: () => void = () => undefined;
+  #closed = false;
+  sentBytes = 0;
+  /** Set when the server ended the stream. */
+  ended: Error | true | undefined;
+
+  private constructor(node: ScriptedNode, connection: Connection) {
+    this.node = node;
+    this.connection = connection;
+  }
+
+  static async open(node: ScriptedNode, connection: Connection): Promise<ScriptedSession> {
+    const session = new ScriptedSession(node, connection);
+    session.send({ case: 'hello', value: { agentVersion: 'test', eventLog: await node.eventLog() } });
+    void session.#read();
+    await session.next('open');
+    return session;
+  }
+
+  send(message: MessageInitShape<typeof AttestRequestSchema>['message']): void {
+    this.#outgoing.push(create(AttestRequestSchema, { message: message ?? { case: undefined } }));
+    this.#wake();
+  }
+
+  /** The next message of a kind that was not taken yet; fails where the stream ends first, or after five seconds. */
+  async next<C extends Case>(kind: C, timeoutMs = 5_000): Promise<ValueOf<C>> {
+    const deadline = performance.now() + timeoutMs;
+    const taken = this.#taken.get(kind) ?? 0;
+    for (;;) {
+      const all = this.received.filter((message) => message.case === kind);
+      const found = all[taken];
+      if (found !== undefined) {
+        this.#taken.set(kind, taken + 1);
+        return found.value as ValueOf<C>;
+      }
+      if (this.ended instanceof Error) throw this.ended;
+      if (this.ended === true || performance.now() > deadline) throw new Error(`no ${kind} came`);
+      await delay(5);
+    }
+  }
+
+  /** Resolves when the server has ended the stream. */
+  async end(timeoutMs = 5_000): Promise<Error> {
+    const deadline = performance.now() + timeoutMs;
+    while (this.ended === undefined && performance.now() < deadline) await delay(5);
+    if (this.ended instanceof Error) return this.ended;
+    throw new Error(this.ended === true ? 'the stream ended without an error' : 'the stream did not end');
+  }
+
+  /** Containers and observation, as at a session's start. */
+  tell(...containers: Container[]): void {
+    this.send({ case: 'observation', value: OBSERVATION });
+    this.send({ case: 'containers', value: { containers: containers.map(encodeContainer), gone: [], complete: true } });
+  }
+
+  /** What the list has grown by. */
+  async sendList(upTo?: number): Promise<void> {
+    const list = await this.node.list();
+    const end = upTo ?? list.length;
+    const data = list.subarray(this.sentBytes, end);
+    if (data.length > 0) this.send({ case: 'list', value: { offset: BigInt(this.sentBytes), data } });
+    this.sentBytes = Math.max(this.sentBytes, end);
+  }
+
+  async nonce(): Promise<Uint8Array> {
+    for (;;) {
+      const held = this.nonces.pop();
+      if (held !== undefined) return held;
+      this.nonces.push(...(await this.next('nonces')).nonces.map(({ value }) => value));
+    }
+  }
+
+  /** Quote first, list second, then the evidence. */
+  async evidence(requests: readonly ScriptedRequest[] = [], change: EvidenceChange = {}): Promise<void> {
+    const nonce = change.nonce ?? (await this.nonce());
+    const confirmed = change.confirms ?? [];
+    const leafOf = ({ kind, record, subject }: ScriptedRequest) => workloadLeaf(kind, sha256(record), sha256(subject));
+    const leaves = [...(change.quoted ?? requests), ...confirmed].map(leafOf);
+    const extraData = quoteExtraData({
+      akName: this.node.akName,
+      exporter: change.exporter ?? this.connection.exporter,
+      nonce,
+      root: batchRoot(leaves),
+      count: change.count ?? leaves.length,
+    });
+    const quote = change.quote ?? (await this.node.client.quote(extraData));
+    await this.sendList(change.listUpTo);
+    const value = {
+      nonce,
+      ...quote,
+      listLength: BigInt(change.listLength ?? this.sentBytes),
+      requests: [...requests],
+      confirms: confirmed.map(({ id }) => id),
+    };
+    this.send({ case: 'evidence', value });
+  }
+
+  /** Sends a request under a quote, and returns its answer. */
+  async ask(request: ScriptedRequest) {
+    await this.evidence([request]);
+    const answer = await this.next('answer');
+    if (answer.id !== request.id) throw new Error(`an answer to ${answer.id} came`);
+    return answer.outcome;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake();
+    this.connection.close();
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const { message } of this.connection.client.attest(this.#requests())) this.received.push(message);
+      this.ended = true;
+    } catch (error) {
+      this.ended = error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  async *#requests(): AsyncGenerator<AttestRequest> {
+    while (!this.#closed) {
+      const next = this.#outgoing.shift();
+      if (next !== undefined) yield next;
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+    }
+  }
+}
+
+export interface EvidenceChange {
+  readonly nonce?: Uint8Array;
+  readonly exporter?: Uint8Array;
+  /** Requests that the quote's tree holds, where others are sent. */
+  readonly quoted?: readonly ScriptedRequest[];
+  readonly confirms?: readonly ScriptedRequest[];
+  readonly count?: number;
+  readonly quote?: { readonly attest: Uint8Array; readonly signature: Uint8Array };
+  readonly listLength?: number;
+  readonly listUpTo?: number;
+}
