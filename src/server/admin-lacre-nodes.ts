@@ -20,7 +20,9 @@ export function addNode(deps: ServerDeps, request: AddNodeRequest): NodeInfo {
   const ek = ekOf(request);
   const { name, host } = request;
   if (name !== '' && (!NAME.test(name) || /^[0-9a-f]{4,64}$/.test(name))) {
-    throw invalid('a name of a node has up to 63 letters, digits, dots, dashes and underscores, and is no beginning of an EK hash');
+    throw invalid(
+      'a name of a node has up to 63 letters, digits, dots, dashes and underscores, and is no beginning of an EK hash',
+    );
   }
   if (host !== '' && deps.store.hosts.get(host) === undefined) {
     throw new LacreError('server.subject.missing', `no host reference values are called ${host}: lacre host approve`);
@@ -61,7 +63,10 @@ export function mustNode(deps: ServerDeps, subject: string): NodeRow {
   if (exact !== undefined) return exact;
   if (only === undefined) throw new LacreError('server.node.missing', `no node is called ${subject.slice(0, 128)}`);
   if (others.length > 0) {
-    throw new LacreError('server.subject.ambiguous', `${found.length} nodes have an EK hash that begins with ${subject}`);
+    throw new LacreError(
+      'server.subject.ambiguous',
+      `${found.length} nodes have an EK hash that begins with ${subject}`,
+    );
   }
   return only;
 }

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { hostReferenceOf } from '../appraisal/reference/host-reference.ts';
 import { imageReferenceOf } from '../appraisal/reference/image-reference.ts';
 import { LacreError } from '../lacre-error.ts';
 import {
@@ -12,7 +13,6 @@ import {
 } from '../proto/lacre/v1/admin_pb.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
-import { hostReferenceOf } from '../appraisal/reference/host-reference.ts';
 import type { ServerDeps } from './server-deps.ts';
 
 /**
@@ -32,9 +32,11 @@ export async function approveImage(deps: ServerDeps, requests: AsyncIterable<App
 }
 
 export function listImages(deps: ServerDeps): { images: ImageInfo[] } {
-  const images = deps.store.images.list().map(({ reference, approvedAt }) =>
-    create(ImageInfoSchema, { image: reference, approvedAtUnixMs: BigInt(approvedAt.getTime()) }),
-  );
+  const images = deps.store.images
+    .list()
+    .map(({ reference, approvedAt }) =>
+      create(ImageInfoSchema, { image: reference, approvedAtUnixMs: BigInt(approvedAt.getTime()) }),
+    );
   return { images };
 }
 
@@ -61,9 +63,11 @@ export async function approveHost(deps: ServerDeps, requests: AsyncIterable<Appr
 }
 
 export function listHosts(deps: ServerDeps): { hosts: HostInfo[] } {
-  const hosts = deps.store.hosts.list().map(({ reference, approvedAt }) =>
-    create(HostInfoSchema, { host: reference, approvedAtUnixMs: BigInt(approvedAt.getTime()) }),
-  );
+  const hosts = deps.store.hosts
+    .list()
+    .map(({ reference, approvedAt }) =>
+      create(HostInfoSchema, { host: reference, approvedAtUnixMs: BigInt(approvedAt.getTime()) }),
+    );
   return { hosts };
 }
 

@@ -1,5 +1,5 @@
-import { DEFAULT_EVIDENCE_AGE_MS } from '../appraisal/selector/requirement.ts';
 import { EntryIndex, type MatchResult, type NodeIdentity, nodeSelectors } from '../appraisal/selector/match-entries.ts';
+import { DEFAULT_EVIDENCE_AGE_MS } from '../appraisal/selector/requirement.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
 import { nodeSelectors as inventorySelectors } from './admin-spire-agent.ts';
 import type { ServerDeps } from './server-deps.ts';

@@ -10,6 +10,7 @@ import { IdentitiesSchema } from '../proto/lacre/v1/node_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { MatchedEntry } from './answer-entries.ts';
 import { ledgerLeaf } from './answer-ledger.ts';
+import { verdictMessageWith } from './answer-verdict.ts';
 import type { BatchRequest } from './batch.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
@@ -17,7 +18,6 @@ import type { JudgedContainer } from './node-state.ts';
 import { type SessionContext, send } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { EpochRow, EvidenceCommit } from './store-evidence.ts';
-import { verdictMessageWith } from './answer-verdict.ts';
 
 /** An SVID that is signed and has not left the server. */
 export interface PreparedIdentity {
@@ -85,7 +85,10 @@ export function refuse(context: SessionContext, verdict: Verdict, ageMs: number)
   }
   const { matches, findings } = context.entries.match(verdict, ageMs);
   if (matches.length > 0) return undefined;
-  const error = new LacreError('server.entry.none', findings[0]?.detail ?? 'no registration entry matches the workload');
+  const error = new LacreError(
+    'server.entry.none',
+    findings[0]?.detail ?? 'no registration entry matches the workload',
+  );
   return refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage)));
 }
 
@@ -100,7 +103,10 @@ async function sign(
   matches: readonly MatchedEntry[],
 ): Promise<PreparedIdentity[]> {
   if (matches.length > LIMITS.identitiesPerRequest) {
-    throw new LacreError('server.limit', `${matches.length} entries match one workload: the bound is ${LIMITS.identitiesPerRequest}`);
+    throw new LacreError(
+      'server.limit',
+      `${matches.length} entries match one workload: the bound is ${LIMITS.identitiesPerRequest}`,
+    );
   }
   const { deps } = context;
   const identities: PreparedIdentity[] = [];
@@ -183,7 +189,13 @@ export function issuedRows(
     if (answer.outcome.case !== 'identities') continue;
     for (const { svid } of answer.outcome.identities) {
       const { containerId } = answer;
-      issued.push({ serialHex: svid.serialHex, containerId, spiffeId: svid.spiffeId.uri, evidenceAt, expiresAt: svid.notAfter });
+      issued.push({
+        serialHex: svid.serialHex,
+        containerId,
+        spiffeId: svid.spiffeId.uri,
+        evidenceAt,
+        expiresAt: svid.notAfter,
+      });
       ledger.push(ledgerLeaf(context, answer, svid, evidenceAt));
     }
   }
@@ -212,7 +224,10 @@ export function deliver(
         expiresAt: svid.notAfter,
       }));
       context.subscriptions.keep({ request, containerId, identities, confirmByNonce, released: false });
-      send(context, { case: 'answer', value: { id, outcome: { case: 'identities', value: identitiesOf(context, outcome.identities) } } });
+      send(context, {
+        case: 'answer',
+        value: { id, outcome: { case: 'identities', value: identitiesOf(context, outcome.identities) } },
+      });
     }
     tellAnswer(context, answer);
   }
@@ -244,6 +259,11 @@ function tellAnswer(context: SessionContext, { containerId, outcome, verdict, re
   }
   if (request.kind !== 1) return;
   for (const { svid } of outcome.identities) {
-    tell(deps, { ...base, kind: 'issued', spiffeId: svid.spiffeId.uri, sentence: `${svid.spiffeId.uri} is issued until ${svid.notAfter.toISOString()}` });
+    tell(deps, {
+      ...base,
+      kind: 'issued',
+      spiffeId: svid.spiffeId.uri,
+      sentence: `${svid.spiffeId.uri} is issued until ${svid.notAfter.toISOString()}`,
+    });
   }
 }

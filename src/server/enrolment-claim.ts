@@ -39,7 +39,9 @@ export function requireInventory(deps: ServerDeps, gate: EnrolmentGate, hello: E
     deps.store.nodes.park({ ekSha256Hex: ek, spiffeId }, now, limit);
     tell(deps, { kind: 'alert', node: spiffeId, sentence: `an EK that is in no inventory asked to enrol: ${ek}` });
   }
-  throw new LacreError('server.node.unknown', `no node with EK ${ek} is in the inventory: lacre node add ${ek}`, { ek });
+  throw new LacreError('server.node.unknown', `no node with EK ${ek} is in the inventory: lacre node add ${ek}`, {
+    ek,
+  });
 }
 
 /**
@@ -67,12 +69,15 @@ function checkSizes(hello: EnrolHello): void {
   const sizes: readonly [string, number, number][] = [
     ['EK certificate', hello.ekCertificate.length, LIMITS.certificateBytes],
     ['number of intermediate certificates', hello.ekIntermediates.length, LIMITS.intermediates],
-    ...hello.ekIntermediates.map((der) => ['intermediate certificate', der.length, LIMITS.certificateBytes] as const).map((each): [string, number, number] => [...each]),
+    ...hello.ekIntermediates
+      .map((der) => ['intermediate certificate', der.length, LIMITS.certificateBytes] as const)
+      .map((each): [string, number, number] => [...each]),
     ['EK public area', hello.ekPublic.length, LIMITS.publicAreaBytes],
     ['AK public area', hello.akPublic.length, LIMITS.publicAreaBytes],
     ['certificate request', hello.csr.length, LIMITS.csrBytes],
     ['agent version', hello.agentVersion.length, LIMITS.textBytes],
   ];
   const wrong = sizes.find(([, size, bound]) => size > bound);
-  if (wrong !== undefined) throw new LacreError('server.limit', `${wrong[0]} of the hello is over its bound of ${wrong[2]}`);
+  if (wrong !== undefined)
+    throw new LacreError('server.limit', `${wrong[0]} of the hello is over its bound of ${wrong[2]}`);
 }

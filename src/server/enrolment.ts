@@ -18,12 +18,12 @@ import { makeCredential } from '../tpm/credential.ts';
 import { enrolmentExtraData } from '../tpm/qualifying-data.ts';
 import { verifyQuote } from '../tpm/quote.ts';
 import { freshSerial } from './answer.ts';
-import { EnrolmentGate } from './enrolment-gate.ts';
 import { type EnrolmentClaim, requireInventory, verifyClaim } from './enrolment-claim.ts';
+import type { EnrolmentGate } from './enrolment-gate.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
-import { NodeState } from './node-state.ts';
 import { PEER } from './node-listener-peer.ts';
+import { NodeState } from './node-state.ts';
 import type { ServerDeps } from './server-deps.ts';
 import { withTimeout } from './session.ts';
 import { nodeLabel } from './session-context.ts';
@@ -60,7 +60,8 @@ export async function* enrol(
     const host = appraise(deps, claim, challenge, hello, exporter, state, evidence);
     yield response({ case: 'result', value: await admit(deps, claim, hello, host, state) });
   } catch (error) {
-    if (error instanceof LacreError) deps.log.warn({ code: error.code, ...error.details }, `enrolment: ${error.message}`);
+    if (error instanceof LacreError)
+      deps.log.warn({ code: error.code, ...error.details }, `enrolment: ${error.message}`);
     else if (!context.signal.aborted) deps.log.error({ err: error }, 'an enrolment failed');
     throw statusOf(error);
   } finally {
@@ -143,7 +144,12 @@ function appraise(
   return host;
 }
 
-function refuse(deps: ServerDeps, { node, endorsement }: EnrolmentClaim, host: Verdict, state: NodeState): RefusedError {
+function refuse(
+  deps: ServerDeps,
+  { node, endorsement }: EnrolmentClaim,
+  host: Verdict,
+  state: NodeState,
+): RefusedError {
   const verdict = verdictMessage(host);
   const fatal = host.findings.find((finding) => finding.fatal);
   const sentence = `node ${nodeLabel(node)} is refused: ${fatal?.detail ?? 'its host is not trusted'}`;
@@ -194,8 +200,18 @@ async function admit(deps: ServerDeps, claim: EnrolmentClaim, hello: EnrolHello,
       expiresAt: svid.notAfter,
     });
   });
-  tell(deps, { kind: 'node', node: node.spiffeId, verdict, sentence: `node ${nodeLabel(node)} enrolled (${endorsement.rootOfTrust})` });
-  return { certificateChain: [svid.certificate], bundle: deps.keeper.bundle(), spiffeId: svid.spiffeId.uri, host: verdict };
+  tell(deps, {
+    kind: 'node',
+    node: node.spiffeId,
+    verdict,
+    sentence: `node ${nodeLabel(node)} enrolled (${endorsement.rootOfTrust})`,
+  });
+  return {
+    certificateChain: [svid.certificate],
+    bundle: deps.keeper.bundle(),
+    spiffeId: svid.spiffeId.uri,
+    host: verdict,
+  };
 }
 
 async function nextStep(incoming: AsyncIterator<EnrolRequest>, wanted: 'hello', deadline: number): Promise<EnrolHello> {

@@ -1,6 +1,6 @@
+import type { Http2ServerRequest } from 'node:http2';
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Http2ServerRequest } from 'node:http2';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { LacreError } from '../lacre-error.ts';
@@ -11,8 +11,8 @@ import { readEndorsementRoots } from './enrolment-roots.ts';
 import { LIMITS } from './limits.ts';
 import { type NodePeer, PEER, peerOf } from './node-listener-peer.ts';
 import type { ServerDeps } from './server-deps.ts';
-import { SessionRegistry } from './session-registry.ts';
 import { attest } from './session.ts';
+import { SessionRegistry } from './session-registry.ts';
 
 export interface NodeListener {
   /** Resolves to where it listens. */
@@ -42,7 +42,7 @@ export function createNodeListener(deps: ServerDeps): NodeListener {
     close: async () => {
       deps.events.off('bundleChanged', rotate);
       registry.close(new LacreError('server.stopping', 'the server is stopping'));
-      await closed(server, connections.sessions);
+      await closed(server, connections);
     },
   };
 }
@@ -91,6 +91,8 @@ function handler(deps: ServerDeps, { registry, gate, peers }: Shared) {
 interface Connections {
   readonly peers: WeakMap<ServerHttp2Session, NodePeer>;
   readonly sessions: Set<ServerHttp2Session>;
+  /** Every connection, those in their handshake too. */
+  readonly sockets: Set<Socket>;
 }
 
 /** Bounds on connections: how many, from where, and how long one may stand idle or silent. */
@@ -98,7 +100,12 @@ function guard(server: Http2SecureServer, deps: ServerDeps): Connections {
   const peers = new WeakMap<ServerHttp2Session, NodePeer>();
   const sessions = new Set<ServerHttp2Session>();
   const perAddress = new Map<string, number>();
-  server.on('connection', (socket: Socket) => countAddress(socket, perAddress));
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    countAddress(socket, perAddress);
+  });
   server.on('tlsClientError', (error) => deps.log.debug({ reason: error.message }, 'a TLS handshake failed'));
   server.on('sessionError', (error: Error) => deps.log.debug({ reason: error.message }, 'a connection failed'));
   server.on('session', (session) => {
@@ -114,7 +121,7 @@ function guard(server: Http2SecureServer, deps: ServerDeps): Connections {
     session.on('error', () => session.destroy());
     keepAlive(session);
   });
-  return { peers, sessions };
+  return { peers, sessions, sockets };
 }
 
 function countAddress(socket: Socket, perAddress: Map<string, number>): void {
@@ -171,12 +178,13 @@ function listen(server: Http2SecureServer, address: { host: string; port: number
   });
 }
 
-function closed(server: Http2SecureServer, sessions: Set<ServerHttp2Session>): Promise<void> {
+function closed(server: Http2SecureServer, { sessions, sockets }: Connections): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     for (const session of sessions) session.close();
     setTimeout(() => {
       for (const session of sessions) session.destroy();
+      for (const socket of sockets) socket.destroy();
     }, 1000).unref();
   });
 }

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { equalBytes } from '../bytes/equal.ts';
-import { type BookMemory, DomainBook, type Standing } from '../container/domain-book.ts';
 import type { Domain } from '../container/domain.ts';
+import { type BookMemory, DomainBook, type Standing } from '../container/domain-book.ts';
 import { type ClaimedContainer, type ClaimedRecord, decodeContainer } from '../container/record.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';

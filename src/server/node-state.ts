@@ -83,7 +83,8 @@ export class NodeState {
     deps: ServerDeps,
     input: { readonly node: NodeRow; readonly eventLog: Uint8Array; readonly stored: EpochRow | undefined },
   ): NodeState {
-    if (input.eventLog.length > LIMITS.eventLogBytes) throw new LacreError('server.limit', 'the event log is over 1 MiB');
+    if (input.eventLog.length > LIMITS.eventLogBytes)
+      throw new LacreError('server.limit', 'the event log is over 1 MiB');
     const boot = replayEventLog(parseEventLog(input.eventLog));
     return new NodeState(deps, input, boot, sha256Hex(input.eventLog));
   }
@@ -117,7 +118,10 @@ export class NodeState {
     }
     const { listBytes } = this.#deps.config.limits;
     if (this.#list.byteLength + data.length > listBytes) {
-      throw new LacreError('server.limit', `the measurement list is longer than ${listBytes} bytes (limits.list_bytes)`);
+      throw new LacreError(
+        'server.limit',
+        `the measurement list is longer than ${listBytes} bytes (limits.list_bytes)`,
+      );
     }
     const entries = this.#list.append(data);
     this.#sorter.append(entries, this.#containers.book);
@@ -226,7 +230,9 @@ export class NodeState {
   /** Whether a change of these reference values can change the verdict over the host. */
   dependsOnHost(name: string): boolean {
     const { hostReference } = this.#node;
-    return this.#hosts.includes(name) || (this.#host?.trusted !== true && (hostReference === '' || hostReference === name));
+    return (
+      this.#hosts.includes(name) || (this.#host?.trusted !== true && (hostReference === '' || hostReference === name))
+    );
   }
 
   /** Containers whose verdict has to be written down with the next evidence; once each. */
@@ -299,7 +305,8 @@ export class NodeState {
   #judge(container: ClaimedContainer, record: ClaimedRecord | undefined, { host, time }: CurrentEvidence): Verdict {
     const { id } = container.claim;
     const placed = this.#containers.placed(id);
-    if (placed === undefined) throw new LacreError('server.workload.unknown', 'the container was told a moment ago; ask again');
+    if (placed === undefined)
+      throw new LacreError('server.workload.unknown', 'the container was told a moment ago; ask again');
     const images = ReferenceCache.of(this.#deps).image;
     const shared = {
       ...placed,
@@ -316,7 +323,9 @@ export class NodeState {
     const approved = [...domain.manifestDigests].every((digest) => images(digest) !== undefined);
     if (approved) this.#taints.record(domain.id, quoted.findings);
     if (!quoted.trusted) return quoted;
-    const later = this.#sorter.hasUnquoted ? this.#later(appraiseContainer({ ...shared, epoch: this.#sorter.ahead })) : [];
+    const later = this.#sorter.hasUnquoted
+      ? this.#later(appraiseContainer({ ...shared, epoch: this.#sorter.ahead }))
+      : [];
     const held = [...later, ...this.#taints.of(domain.id).map((finding) => ({ ...finding, subject: id }))];
     return held.length === 0 ? quoted : refuseVerdict(id, held, time);
   }

@@ -89,7 +89,10 @@ function refuseAll(context: SessionContext, batch: Batch, nonce: OpenNonce, erro
   deps.log.warn({ node: node.spiffeId, code: error.code, entries: state.length }, error.message);
   send(context, { case: 'node', value: { host: verdict, verifiedEntries: BigInt(state.verifiedLength) } });
   for (const { id } of batch.requests) {
-    send(context, { case: 'answer', value: { id, outcome: { case: 'refusal', value: refusalOf(error, verdict, true) } } });
+    send(context, {
+      case: 'answer',
+      value: { id, outcome: { case: 'refusal', value: refusalOf(error, verdict, true) } },
+    });
   }
 }
 
@@ -113,7 +116,10 @@ function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce
 function carry({ deps, node, state }: SessionContext, epoch: string): void {
   const { evidence } = deps.store;
   const book = evidence.book(node.ekSha256Hex, epoch);
-  state.carry(evidence.taints(node.ekSha256Hex, epoch), book === undefined ? undefined : (JSON.parse(book) as BookMemory));
+  state.carry(
+    evidence.taints(node.ekSha256Hex, epoch),
+    book === undefined ? undefined : (JSON.parse(book) as BookMemory),
+  );
 }
 
 /** Judges, signs, and commits; where anything changed meanwhile, all is judged again. */

@@ -1,5 +1,5 @@
-import { Code, ConnectError } from '@connectrpc/connect';
 import { create } from '@bufbuild/protobuf';
+import { Code, ConnectError } from '@connectrpc/connect';
 import type { GrpcStatus } from '../error-code.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type Refusal, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';

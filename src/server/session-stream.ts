@@ -47,7 +47,8 @@ export class Session implements OpenSession {
     },
   ): Session {
     const { node, svid, exporter, hello } = input;
-    if (hello.agentVersion.length > LIMITS.textBytes) throw new LacreError('server.limit', 'the agent version is too long');
+    if (hello.agentVersion.length > LIMITS.textBytes)
+      throw new LacreError('server.limit', 'the agent version is too long');
     const key = verifyAttestationKey(parsePublicArea(node.akPublic ?? new Uint8Array()));
     const epoch = deps.store.evidence.epoch(node.ekSha256Hex);
     const state = NodeState.begin(deps, { node, eventLog: hello.eventLog, stored: epoch });
@@ -133,7 +134,10 @@ export class Session implements OpenSession {
   #hostChanged(name: string): void {
     const { deps, state } = this.#context;
     if (!state.dependsOnHost(name)) return;
-    const error = new LacreError('server.epoch.ended', `reference values ${name} of the host changed: the whole list is judged anew`);
+    const error = new LacreError(
+      'server.epoch.ended',
+      `reference values ${name} of the host changed: the whole list is judged anew`,
+    );
     if (deps.store.hosts.get(name) === undefined) withdrawNode(this.#context, error);
     this.end(error);
   }
@@ -182,7 +186,10 @@ export class Session implements OpenSession {
   async #appendList(chunk: ListChunk): Promise<void> {
     const { state } = this.#context;
     if (chunk.offset !== BigInt(state.byteLength)) {
-      throw new LacreError('server.protocol', `the list goes on at byte ${state.byteLength}, and a chunk is of ${chunk.offset}`);
+      throw new LacreError(
+        'server.protocol',
+        `the list goes on at byte ${state.byteLength}, and a chunk is of ${chunk.offset}`,
+      );
     }
     state.append(chunk.data);
     if (state.takeWorsened()) judgeAnew(this.#context);

@@ -1,5 +1,5 @@
-import type { BatchRequest } from './batch.ts';
 import { LacreError } from '../lacre-error.ts';
+import type { BatchRequest } from './batch.ts';
 import { LIMITS } from './limits.ts';
 
 /** One SVID that a request got. */

@@ -37,7 +37,11 @@ describe('a session', { skip }, () => {
     for (const file of IMAGE_FILES.slice(0, 2)) await node.kernel.measureContainer(file, { uid: uidOf(1) });
     session.tell(container);
     const outcome = await session.ask(requestOf(container));
-    assert.equal(outcome.case, 'identities', JSON.stringify(outcome.value, (_, v) => (typeof v === 'bigint' ? Number(v) : v), 1));
+    assert.equal(
+      outcome.case,
+      'identities',
+      JSON.stringify(outcome.value, (_, v) => (typeof v === 'bigint' ? Number(v) : v), 1),
+    );
     assert.ok(outcome.case === 'identities');
     const [x509] = outcome.value.x509;
     assert.equal(x509?.spiffeId, 'spiffe://lacre.test/orders');

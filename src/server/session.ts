@@ -1,13 +1,13 @@
 import type { HandlerContext } from '@connectrpc/connect';
-import { VerifiedX509Svid, verifyX509Svid } from '../identity/x509-svid.ts';
+import { type VerifiedX509Svid, verifyX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { AttestHello, AttestRequest, AttestResponse } from '../proto/lacre/v1/node_pb.ts';
-import { type NodePeer, PEER } from './node-listener-peer.ts';
 import { LIMITS } from './limits.ts';
+import { type NodePeer, PEER } from './node-listener-peer.ts';
 import type { ServerDeps } from './server-deps.ts';
 import type { SessionRegistry } from './session-registry.ts';
-import { Session } from './session-stream.ts';
 import { statusOf } from './session-status.ts';
+import { Session } from './session-stream.ts';
 import type { NodeRow } from './store-nodes.ts';
 
 /**
@@ -81,6 +81,7 @@ export async function withTimeout<T>(work: Promise<T>, timeoutMs: number, senten
 }
 
 function logEnd(deps: ServerDeps, error: unknown): void {
-  if (error instanceof LacreError) deps.log.warn({ code: error.code, ...error.details }, `a session ended: ${error.message}`);
+  if (error instanceof LacreError)
+    deps.log.warn({ code: error.code, ...error.details }, `a session ended: ${error.message}`);
   else deps.log.error({ err: error }, 'a session failed');
 }

@@ -57,7 +57,10 @@ export function withdrawOverdue(context: SessionContext, nonceNumber: number): v
       withdrawContainer(context, containerId, refusalOf(error, undefined, true));
       continue;
     }
-    deps.store.evidence.withdrawSerials(identities.map((identity) => identity.serialHex), deps.clock.now());
+    deps.store.evidence.withdrawSerials(
+      identities.map((identity) => identity.serialHex),
+      deps.clock.now(),
+    );
     subscriptions.drop(request.id);
   }
 }
@@ -79,14 +82,20 @@ function judgeSubscription(context: SessionContext, subscription: Subscription):
   const earned = new Set(entries.match(verdict, 0).matches.map(({ entry }) => entry.id));
   const lost = identities.filter((identity) => !earned.has(identity.entryId));
   if (lost.length === 0) return;
-  deps.store.evidence.withdrawSerials(lost.map((identity) => identity.serialHex), deps.clock.now());
+  deps.store.evidence.withdrawSerials(
+    lost.map((identity) => identity.serialHex),
+    deps.clock.now(),
+  );
   const kept = identities.filter((identity) => earned.has(identity.entryId));
   if (kept.length > 0) subscriptions.keep({ ...subscription, identities: kept });
   else withdrawContainer(context, containerId, goneEntry(verdict), verdict);
 }
 
 function goneEntry(verdict: Verdict): Refusal {
-  const error = new LacreError('server.entry.withdrawn', 'the registration entry was deleted, or asks for something else now');
+  const error = new LacreError(
+    'server.entry.withdrawn',
+    'the registration entry was deleted, or asks for something else now',
+  );
   return refusalOf(error, verdictMessage(verdict));
 }
 

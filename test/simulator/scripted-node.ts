@@ -8,11 +8,17 @@ import { pino } from 'pino';
 import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
-import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
 import { FileTable, type ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
+import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
-import { decodeContainer, encodeContainer, encodeRecord, makeContainer, makeRecord } from '../../src/container/record.ts';
+import {
+  decodeContainer,
+  encodeContainer,
+  encodeRecord,
+  makeContainer,
+  makeRecord,
+} from '../../src/container/record.ts';
 import { imaPolicy } from '../../src/ima/policy.ts';
 import { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
 import {
@@ -27,12 +33,19 @@ import {
 import { type Container, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
 import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig } from '../../src/server/config.ts';
-import type { Clock } from '../../src/server/server-deps.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
+import type { Clock } from '../../src/server/server-deps.ts';
 import { certificateSpki } from '../../src/tpm/certificate.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { objectName, parsePublicArea } from '../../src/tpm/public-area.ts';
-import { batchRoot, enrolmentExtraData, quoteExtraData, type SubjectKind, workloadLeaf } from '../../src/tpm/qualifying-data.ts';
+import {
+  batchRoot,
+  enrolmentExtraData,
+  quoteExtraData,
+  type SubjectKind,
+  workloadLeaf,
+} from '../../src/tpm/qualifying-data.ts';
+import { bootEvents, replayEvents } from './event-log.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
 import { SoftwareTpm } from './software-tpm.ts';
 import { TpmProxy } from './tpm-proxy.ts';
@@ -42,7 +55,8 @@ export const POOL_BASE = 200_000;
 const SYSTEM = {
   kernelSha256: sha256(new Uint8Array(Buffer.from('kernel'))),
   initrdSha256: sha256(new Uint8Array(Buffer.from('initrd'))),
-  commandLine: 'root=/dev/vda ro lockdown=integrity',
+  commandLine:
+    'root=/dev/vda ro lockdown=integrity sysctl.kernel.kexec_load_disabled=1 sysctl.kernel.yama.ptrace_scope=3',
   firmware: 'OVMF test',
 };
 export const HOST_FILES: ReferenceFile[] = ['/init', '/sbin/init', '/usr/bin/crun', '/usr/bin/podman'].map((path) => ({
@@ -78,7 +92,13 @@ export class TestServer {
   #running: RunningServer;
   #admin: AdminClient;
 
-  private constructor(directory: string, rootPath: string, settings: string, clock: Clock | undefined, running: RunningServer) {
+  private constructor(
+    directory: string,
+    rootPath: string,
+    settings: string,
+    clock: Clock | undefined,
+    running: RunningServer,
+  ) {
     this.directory = directory;
     this.#rootPath = rootPath;
     this.#settings = settings;
@@ -129,7 +149,7 @@ export class TestServer {
         kernelSha256: [SYSTEM.kernelSha256],
         initrdSha256: [SYSTEM.initrdSha256],
         commandLines: [SYSTEM.commandLine],
-        pcrs: new Map(),
+        pcrs: new Map([[0, [replayEvents(bootEvents(SYSTEM)).get(0) ?? new Uint8Array(32)]]]),
       },
       policy: imaPolicy(POOL_BASE),
       uidPoolBase: POOL_BASE,
@@ -280,7 +300,10 @@ export class ScriptedNode {
     }
   }
 
-  async enrolOn(connection: Connection, change: EnrolChange = {}): Promise<{ result: EnrolResult; identity: AgentIdentity }> {
+  async enrolOn(
+    connection: Connection,
+    change: EnrolChange = {},
+  ): Promise<{ result: EnrolResult; identity: AgentIdentity }> {
     const key = createKeyAndRequest();
     const challenged = Promise.withResolvers<EnrolChallenge>();
     challenged.promise.catch(() => undefined);
@@ -351,7 +374,11 @@ export class ScriptedNode {
   }
 
   async place(server: TestServer) {
-    return { server: { host: '127.0.0.1', port: server.port }, trustDomain: TRUST_DOMAIN, bundle: await server.bundle() };
+    return {
+      server: { host: '127.0.0.1', port: server.port },
+      trustDomain: TRUST_DOMAIN,
+      bundle: await server.bundle(),
+    };
   }
 
   /** Power off and on: PCRs, list and AK begin anew. */
@@ -401,7 +428,16 @@ export function containerOf(number: number, change: Partial<Container> = {}): Co
     argv: ['/bin/app'],
     cwd: '/',
     mounts: [
-      { target: '/', type: 'overlay', root: '/', readOnly: false, noexec: false, sourceKind: 'root', superOptions: '', peer: `0:${100 + number}` },
+      {
+        target: '/',
+        type: 'overlay',
+        root: '/',
+        readOnly: false,
+        noexec: false,
+        sourceKind: 'root',
+        superOptions: '',
+        peer: `0:${100 + number}`,
+      },
     ].map((mount) => ({ $typeName: 'lacre.v1.Mount' as const, ...mount })),
     seccompMode: 2,
     seccompSha256: digestOf('seccomp'),
@@ -426,7 +462,10 @@ export interface ScriptedRequest {
 let nextId = 1n;
 
 /** A request of a container's init for an X.509-SVID over a fresh key. */
-export function requestOf(container: Container, change: { readonly kind?: SubjectKind; readonly record?: Uint8Array } = {}): ScriptedRequest {
+export function requestOf(
+  container: Container,
+  change: { readonly kind?: SubjectKind; readonly record?: Uint8Array } = {},
+): ScriptedRequest {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const [extent] = container.uidMap;
   const record = makeRecord({
