@@ -75,9 +75,10 @@ export function parseStartTicks(text: string): bigint {
 
 /** Real, effective, saved and file system id: the second. */
 function effectiveId(name: string, text: string): number {
-  const ids = text.split('\t');
-  if (ids.length !== 4) throw malformed(name, 'not of four ids');
-  return decimal(name, ids[1] ?? '');
+  const ids = text.split('\t').map((id) => decimal(name, id));
+  const [, effective] = ids;
+  if (effective === undefined || ids.length !== 4) throw malformed(name, 'not of four ids');
+  return effective;
 }
 
 function decimal(name: string, text: string): number {

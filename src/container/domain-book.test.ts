@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import fc from 'fast-check';
+import { type Container, IdExtentSchema, MountSchema, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
+import { type ContainerNews, DomainBook } from './domain-book.ts';
+import { ownerOf } from './owner.ts';
+import { RangeIndex } from './range-index.ts';
+import { type ClaimedContainer, decodeContainer, encodeContainer, makeContainer } from './record.ts';
+
+const BASE = 200_000;
+const DENIED = create(NodeObservationSchema, { unprivilegedUsernsClone: 1 });
+const ALLOWED = create(NodeObservationSchema, { unprivilegedUsernsClone: 2 });
+const image = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
+const id = (n: number) => n.toString(16).padStart(64, '0');
+const extent = (outside: number, length = 1024) => create(IdExtentSchema, { inside: 0, outside, length });
+
+function container(n: number, base: number, over: Partial<Container> = {}): ClaimedContainer {
+  const fields: Partial<Container> = {
+    id: id(n),
+    engine: 'podman',
+    name: `c${n}`,
+    manifestDigest: image(n),
+    mounts: [create(MountSchema, { target: '/', type: 'overlay', root: '/', sourceKind: 'root', peer: `0:${n}` })],
+    uidMap: [extent(base)],
+    ...over,
+  };
+  return decodeContainer(encodeContainer(makeContainer(fields)));
+}
+
+function news(changed: ClaimedContainer[], over: Partial<ContainerNews> = {}): ContainerNews {
+  return { changed, gone: [], complete: false, observation: DENIED, ...over };
+}
+
+function book(...containers: ClaimedContainer[]): DomainBook {
+  const made = new DomainBook(BASE);
+  made.apply(news(containers, { complete: true }));
+  return made;
+}
+
+const evm = (iuid: number | undefined) => ({ template: 'evm-sig', iuid });
+
+test('whose an entry is', () => {
+  const domains = book(container(1, BASE), container(2, BASE + 1024));
+  const owner = (entry: { template: string; iuid: number | undefined }) => ownerOf(entry, domains.ranges, BASE);
+  const first = { kind: 'domain', id: `range:${BASE}+1024` };
+  assert.deepEqual(owner(evm(BASE)), first);
+  assert.deepEqual(owner(evm(BASE + 1023)), first);
+  assert.deepEqual(owner(evm(BASE + 1024)), { kind: 'domain', id: `range:${BASE + 1024}+1024` });
+  assert.deepEqual(owner(evm(BASE + 2048)), { kind: 'unattributed', alert: true });
+  assert.deepEqual(owner(evm(0)), { kind: 'unattributed', alert: false });
+  assert.deepEqual(owner(evm(BASE - 1)), { kind: 'unattributed', alert: false });
+  assert.deepEqual(owner(evm(undefined)), { kind: 'unattributed', alert: false });
+  for (const template of ['ima-sig', 'ima-ng', 'ima-buf', 'ima', 'evm-sig2']) {
+    assert.deepEqual(owner({ template, iuid: BASE }), { kind: 'host' }, template);
+  }
+});
+
+test('extents of a container without one range are everybody’s', () => {
+  const several = container(1, 0, { uidMap: [extent(300_000, 10), extent(400_000, 10)] });
+  const domains = book(several, container(2, BASE));
+  assert.deepEqual(ownerOf(evm(400_009), domains.ranges, BASE), { kind: 'shared' });
+  assert.equal(domains.standing(id(1))?.domainId, 'shared');
+  assert.equal(domains.standing(id(2))?.attribution, 'shared', 'it can make files of any owner within its extents');
+});
+
+test('a miss of the node counts for the epoch, for newcomers too', () => {
+  const domains = book(container(1, BASE));
+  assert.equal(domains.standing(id(1))?.attribution, 'exact');
+  domains.apply(news([], { observation: ALLOWED }));
+  assert.equal(domains.standing(id(1))?.attribution, 'shared');
+  domains.apply(news([container(2, BASE + 1024)]));
+  assert.equal(domains.standing(id(1))?.attribution, 'shared');
+  assert.equal(domains.standing(id(2))?.attribution, 'shared');
+  assert.equal(domains.domain(`range:${BASE + 1024}+1024`)?.attribution, 'shared');
+  domains.apply(news([], { gone: [id(1)] }));
+  assert.equal(domains.standing(id(2))?.attribution, 'shared');
+});
+
+test('the closure of a range keeps the images of those who are gone; who comes later finds it reused', () => {
+  const domains = book(container(1, BASE));
+  assert.equal(domains.standing(id(1))?.rangeUse, 'fresh');
+  domains.apply(news([container(2, BASE)], { gone: [id(1)] }));
+  const domain = domains.domain(`range:${BASE}+1024`);
+  assert.deepEqual([...(domain?.manifestDigests ?? [])], [image(1), image(2)]);
+  assert.deepEqual(domain?.containers, [id(2)]);
+  assert.equal(domains.standing(id(2))?.rangeUse, 'reused');
+  assert.equal(domains.standing(id(1)), undefined);
+});
+
+test('containers of one sandbox in one range are one domain, and fresh together', () => {
+  const sandboxId = 'e'.repeat(64);
+  const domains = book(container(1, BASE, { sandboxId }), container(2, BASE, { sandboxId }));
+  assert.equal(domains.domains().length, 1);
+  assert.deepEqual(domains.domains()[0]?.containers, [id(1), id(2)]);
+  assert.equal(domains.domains()[0]?.attribution, 'exact');
+  assert.equal(domains.standing(id(1))?.rangeUse, 'fresh');
+});
+
+test('a range that overlaps an earlier one of another length stays the earlier one’s', () => {
+  const domains = book(container(1, BASE));
+  domains.apply(news([container(2, BASE, { uidMap: [extent(BASE, 4096)] })], { gone: [id(1)] }));
+  const standing = domains.standing(id(2));
+  assert.equal(standing?.attribution, 'host');
+  assert.deepEqual(
+    standing?.reasons.map(({ code }) => code),
+    ['range-overlap'],
+  );
+  assert.deepEqual(ownerOf(evm(BASE + 2000), domains.ranges, BASE), { kind: 'unattributed', alert: true });
+  domains.apply(news([container(3, BASE)], { gone: [id(2)] }));
+  assert.equal(domains.standing(id(3))?.attribution, 'shared', 'another had these uids for a while');
+});
+
+test('once open, a container is not closed again', () => {
+  const admin = { capabilities: 1n << 21n, boundingCapabilities: 1n << 21n };
+  const domains = book(container(1, BASE, admin));
+  assert.equal(domains.standing(id(1))?.closed, false);
+  domains.apply(news([container(1, BASE)]));
+  assert.equal(domains.standing(id(1))?.closed, false);
+  assert.equal(domains.domain(`range:${BASE}+1024`)?.closed, false);
+});
+
+test('a complete list says who is gone', () => {
+  const domains = book(container(1, BASE), container(2, BASE + 1024));
+  domains.apply(news([container(2, BASE + 1024)], { complete: true }));
+  assert.equal(domains.standing(id(1)), undefined);
+  assert.equal(ownerOf(evm(BASE), domains.ranges, BASE).kind, 'domain', 'its entries stay its own');
+});
+
+test('what is remembered outlasts the server', () => {
+  const domains = book(container(1, BASE), container(2, BASE + 1024));
+  domains.apply(news([], { observation: ALLOWED }));
+  const again = new DomainBook(BASE, JSON.parse(JSON.stringify(domains.memory())));
+  assert.deepEqual(ownerOf(evm(BASE), again.ranges, BASE), { kind: 'domain', id: `range:${BASE}+1024` });
+  again.apply(news([container(3, BASE)], { complete: true }));
+  assert.equal(again.standing(id(3))?.attribution, 'shared');
+  assert.equal(again.standing(id(3))?.rangeUse, 'reused');
+  assert.equal(again.domain(`range:${BASE}+1024`)?.manifestDigests.has(image(1)), true);
+});
+
+test('a node that makes up ranges without end is stopped', () => {
+  const domains = Array.from({ length: 65_536 }, (_, n) => ({
+    range: { base: BASE + n, length: 1 },
+    occupants: [],
+    manifestDigests: [],
+    reasons: [],
+  }));
+  const full = new DomainBook(BASE, { domains, nodeWide: [], opened: [] });
+  full.apply(news([container(1, BASE, { uidMap: [extent(BASE, 1)] })]));
+  assert.throws(() => full.apply(news([container(2, 900_000)])), { code: 'container.oversized' });
+});
+
+test('the index finds what a search through all ranges finds', () => {
+  const ranges = fc.array(fc.record({ base: fc.nat(500), length: fc.integer({ min: 1, max: 40 }) }), { maxLength: 40 });
+  fc.assert(
+    fc.property(ranges, fc.nat(600), (all, uid) => {
+      const index = new RangeIndex();
+      const kept: typeof all = [];
+      for (const range of all) {
+        const clear = kept.every(
+          (other) => other.base + other.length <= range.base || range.base + range.length <= other.base,
+        );
+        assert.equal(index.add({ range, domainId: `${range.base}` }), clear);
+        if (clear) kept.push(range);
+      }
+      const owner = kept.find((range) => uid >= range.base && uid < range.base + range.length);
+      assert.deepEqual(index.find(uid)?.range, owner);
+      const probe = { base: uid, length: 30 };
+      const hit = kept.filter(
+        (r) => r.base < uid + 30 && uid < r.base + r.length && !(r.base === uid && r.length === 30),
+      );
+      assert.deepEqual(
+        index.conflicts(probe).map(({ range }) => range),
+        hit.toSorted((a, b) => a.base - b.base),
+      );
+    }),
+    { numRuns: 2000 },
+  );
+});

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EnvironmentName_Relation as Relation } from '../proto/lacre/v1/record_pb.ts';
+import { compareEnvironment } from './environment.ts';
+
+test('names are compared with the image’s; values stay out', () => {
+  const compared = compareEnvironment(
+    ['PATH=/bin', 'HOME=/root', 'LD_PRELOAD=/x.so', 'EMPTY'],
+    ['PATH=/bin', 'HOME=/', 'GONE=1', 'EMPTY='],
+  );
+  assert.deepEqual(compared, [
+    { name: 'EMPTY', relation: Relation.EQUAL },
+    { name: 'GONE', relation: Relation.MISSING },
+    { name: 'HOME', relation: Relation.DIFFERS },
+    { name: 'LD_PRELOAD', relation: Relation.ADDED },
+    { name: 'PATH', relation: Relation.EQUAL },
+  ]);
+  assert.doesNotMatch(JSON.stringify(compared), /x\.so|root/);
+});
+
+test('a name that stands twice with different values differs, whichever of them a program takes', () => {
+  const [path] = compareEnvironment(['PATH=/bin', 'PATH=/evil'], ['PATH=/bin']);
+  assert.equal(path?.relation, Relation.DIFFERS);
+});
+
+test('values may hold the sign of equality, names may be empty', () => {
+  assert.deepEqual(compareEnvironment(['A=b=c', '=x'], ['A=b=c']), [
+    { name: '', relation: Relation.ADDED },
+    { name: 'A', relation: Relation.EQUAL },
+  ]);
+});

@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isLacreError } from '../lacre-error.ts';
+import { parseCgroup } from './cgroup.ts';
+import { parseMountInfo } from './mount-info.ts';
+import { pathText } from './path-text.ts';
+import { parseProcessStatus, parseStartTicks } from './process-status.ts';
+import { isIdentityMap, parseUidMap, rangeOf } from './uid-map.ts';
+
+const ID = '64c7a37fb79809e959121ad53290abd9b3eb9d10ca646f6bb76fde70c4d011f0';
+const OTHER = 'f'.repeat(64);
+const malformed = { code: 'container.proc.malformed' };
+const bytes = (text: string) => Buffer.from(text, 'latin1');
+
+test('uid_map: only one extent that is not the host’s own is a range', () => {
+  const one = parseUidMap('         0     200000      65534\n');
+  assert.deepEqual(rangeOf(one), { base: 200_000, length: 65_534 });
+  const host = parseUidMap('         0          0 4294967295\n');
+  assert.equal(isIdentityMap(host), true);
+  assert.equal(rangeOf(host), undefined);
+  assert.equal(rangeOf(parseUidMap('0 200000 10\n10 300000 10\n')), undefined);
+  assert.equal(rangeOf(parseUidMap('')), undefined);
+});
+
+test('uid_map: hostile text is refused', () => {
+  for (const text of ['0 1', '0 1 0', '0 -1 5', '0 1 2 3', '0 4294967295 2', '0 1 4294967296', 'x', '0 1 1e3']) {
+    assert.throws(() => parseUidMap(text), malformed, text);
+  }
+  assert.throws(() => parseUidMap('0 1 1\n'.repeat(341)), malformed);
+});
+
+test('cgroup: both managers, and cgroups that a container makes below its own', () => {
+  const podman = { engine: 'podman', containerId: ID };
+  const paths = [
+    `/libpod_parent/libpod-${ID}`,
+    `/machine.slice/libpod-${ID}.scope`,
+    `/machine.slice/libpod-${ID}.scope/container`,
+    `/libpod_parent/libpod-${ID}/init.scope/deep`,
+    `/libpod_parent/libpod-${ID}/libpod-${OTHER}`,
+    `/libpod_parent/libpod-${ID}/libpod-${OTHER}.scope`,
+    `/machine.slice/machine-libpod_pod_${OTHER}.slice/libpod-${ID}.scope/container`,
+  ];
+  for (const path of paths) assert.deepEqual(parseCgroup(`0::${path}\n`), podman, path);
+  assert.deepEqual(parseCgroup(`9:name=systemd:/libpod-${OTHER}\n1:cpu:/\n0::${paths[0]}\n`), podman);
+});
+
+test('cgroup: what is no container’s is nobody’s', () => {
+  const paths = [
+    '/',
+    '/user.slice/user-1000.slice/session-1.scope',
+    `/libpod_parent/libpod-conmon-${ID}`,
+    `/machine.slice/libpod-conmon-${ID}.scope`,
+    `/xlibpod-${ID}`,
+    `/libpod-${ID}x`,
+    `/libpod-${ID.slice(1)}`,
+    `/libpod-${ID.toUpperCase()}`,
+  ];
+  for (const path of paths) assert.equal(parseCgroup(`0::${path}\n`), undefined, path);
+  for (const text of ['', '1:cpu:/\n', '0::relative\n', `0::/\n0::/libpod-${ID}\n`]) {
+    assert.throws(() => parseCgroup(text), malformed, text);
+  }
+});
+
+test('mountinfo: names can hold anything, and make no field of their own', () => {
+  const line = '94 88 254:0 /a\\040b /mnt/x\\012y\\134z rw,nosuid shared:1 master:2 - ext4 /dev/v\\040da rw,discard\n';
+  const [mount, ...more] = parseMountInfo(bytes(line));
+  assert.equal(more.length, 0);
+  assert.deepEqual(mount, {
+    id: 94,
+    parentId: 88,
+    device: '254:0',
+    root: '/a b',
+    target: '/mnt/x\ny\\x5cz',
+    options: ['rw', 'nosuid'],
+    type: 'ext4',
+    source: '/dev/v da',
+    superOptions: ['rw', 'discard'],
+  });
+});
+
+test('mountinfo: paths that differ stay different', () => {
+  const target = (path: string) => parseMountInfo(bytes(`1 2 0:1 / ${path} rw - tmpfs none rw\n`))[0]?.target;
+  assert.equal(target('/\xff'), '/\\xff');
+  assert.equal(target('/\\134xff'), '/\\x5cxff');
+  assert.notEqual(target('/\xff'), target('/\\134xff'));
+});
+
+test('mountinfo: hostile text is refused', () => {
+  const good = '1 2 0:1 / /m rw - tmpfs none rw';
+  const bad = [
+    '1 2 0:1 / /m rw tmpfs none rw',
+    '1 2 0:1 / /m - tmpfs none rw',
+    `${good} more`,
+    good.replace('0:1', '0-1'),
+    good.replace('/m', 'm'),
+    good.replace('/m', '/m\\9'),
+    good.replace('/m', '/m\\400'),
+    good.replace('1 2', 'x 2'),
+    '\n \n',
+  ];
+  for (const line of bad) assert.throws(() => parseMountInfo(bytes(`${line}\n`)), malformed, line);
+  assert.throws(() => parseMountInfo(bytes(`${good}\n`.repeat(4097))), malformed);
+  assert.throws(() => parseMountInfo(bytes(`${good},${'x'.repeat(70_000)}\n`)), malformed);
+});
+
+test('no bytes crash the mountinfo parser', () => {
+  const pieces = fc.constantFrom('1 2 0:1 / /m rw - tmpfs none rw', '\\040', ' - ', '\n', '\xff', ' ', '\\');
+  fc.assert(
+    fc.property(fc.array(fc.oneof(pieces, fc.string({ maxLength: 8 })), { maxLength: 12 }), (parts) => {
+      try {
+        parseMountInfo(bytes(parts.join('')));
+      } catch (error) {
+        assert.ok(isLacreError(error, 'container.proc.malformed'), String(error));
+      }
+    }),
+  );
+});
+
+test('path text is injective', () => {
+  const path = fc.uint8Array({ maxLength: 6 });
+  fc.assert(
+    fc.property(path, path, (a, b) => {
+      assert.equal(pathText(a) === pathText(b), Buffer.compare(a, b) === 0);
+    }),
+    { numRuns: 5000, examples: [[Uint8Array.of(0x5c), Buffer.from('\\x5c')]] },
+  );
+});
+
+const STATUS = [
+  ...['Name:\tapp', 'Pid:\t172', 'PPid:\t168', 'Uid:\t200000\t200001\t200000\t200000', 'Gid:\t5\t6\t5\t5'],
+  ...['NSpid:\t172\t1', 'CapPrm:\t00000000800405fb', 'CapEff:\t00000000000405fb', 'CapBnd:\t000001ffffffffff'],
+  ...['CapAmb:\t0000000000000000', 'NoNewPrivs:\t1', 'Seccomp:\t2'],
+];
+
+test('status: capabilities and filter; a field that is missing, doubled or malformed is refused', () => {
+  const status = parseProcessStatus(`${STATUS.join('\n')}\n`);
+  assert.equal(status.bounding, 0x1ffffffffffn);
+  assert.deepEqual([status.uid, status.gid, status.parentPid, status.seccompMode], [200_001, 6, 168, 2]);
+  assert.deepEqual(status.namespacePids, [172, 1]);
+  for (const [index, line] of STATUS.entries()) {
+    if (line.startsWith('Name')) continue;
+    assert.throws(() => parseProcessStatus(STATUS.toSpliced(index, 1).join('\n')), malformed, line);
+    assert.throws(() => parseProcessStatus([...STATUS, line].join('\n')), malformed, line);
+    assert.throws(() => parseProcessStatus(STATUS.with(index, `${line}x`).join('\n')), malformed, line);
+  }
+  assert.throws(() => parseProcessStatus('x'.repeat(70_000)), malformed);
+});
+
+test('start ticks: a name can hold parentheses and spaces', () => {
+  const fields = Array.from({ length: 30 }, (_, index) => index + 3).join(' ');
+  assert.equal(parseStartTicks(`12 (a) b) ${fields}\n`), 22n);
+  assert.throws(() => parseStartTicks('12 (app) S 1'), malformed);
+});

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { deniesUserNamespaces, parseSeccompProfile } from './seccomp-profile.ts';
+
+const NEWUSER = 0x1000_0000;
+const vector = (name: string) =>
+  JSON.parse(readFileSync(new URL(`../../vectors/container/${name}.config.json`, import.meta.url), 'utf8')).linux
+    .seccomp;
+
+function denies(syscalls: unknown[], over: object = {}): boolean {
+  return deniesUserNamespaces(parseSeccompProfile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls, ...over }));
+}
+
+const allow = (names: string[], ...args: object[]) => ({ names, action: 'SCMP_ACT_ALLOW', args });
+const without = { index: 0, value: NEWUSER, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' };
+
+test('the profile that podman ships denies nothing; the one less CLONE_NEWUSER does', () => {
+  assert.equal(deniesUserNamespaces(parseSeccompProfile(vector('sealed-6.12-web'))), false);
+  assert.equal(deniesUserNamespaces(parseSeccompProfile(vector('podman-6.1-web1'))), true);
+  assert.equal(deniesUserNamespaces(parseSeccompProfile(vector('podman-6.12-web2'))), true);
+});
+
+test('what denies', () => {
+  assert.equal(denies([]), true);
+  assert.equal(denies([allow(['unshare', 'clone'], without)]), true);
+  assert.equal(denies([allow(['clone'], without, { index: 1, value: 0, op: 'SCMP_CMP_EQ' })]), true);
+  assert.equal(denies([allow(['unshare'], { index: 0, value: 0x20000, op: 'SCMP_CMP_EQ' })]), true);
+  assert.equal(denies([{ names: ['clone3'], action: 'SCMP_ACT_KILL_PROCESS' }]), true);
+});
+
+test('one rule that may let a call through is enough', () => {
+  assert.equal(denies([], { defaultAction: 'SCMP_ACT_ALLOW' }), false);
+  assert.equal(denies([], { defaultAction: 'SCMP_ACT_LOG' }), false);
+  assert.equal(denies([], { defaultAction: '' }), false);
+  for (const name of ['unshare', 'clone', 'clone3']) assert.equal(denies([allow([name])]), false, name);
+  for (const action of ['SCMP_ACT_TRACE', 'SCMP_ACT_NOTIFY', 'SCMP_ACT_LOG', 'SCMP_ACT_NEW']) {
+    assert.equal(denies([{ names: ['unshare'], action }]), false, action);
+  }
+  const loose = [
+    { ...without, valueTwo: NEWUSER },
+    { ...without, value: 0x20000 },
+    { ...without, index: 1 },
+    { ...without, value: 2 ** 60 },
+    { index: 0, value: NEWUSER, op: 'SCMP_CMP_EQ' },
+    { index: 0, value: NEWUSER, op: 'SCMP_CMP_NE' },
+    { index: 0, value: 0, op: 'SCMP_CMP_GE' },
+  ];
+  for (const argument of loose) assert.equal(denies([allow(['unshare'], argument)]), false, JSON.stringify(argument));
+});
+
+test('flags behind a pointer can not be filtered: clone3 must not be allowed under any condition', () => {
+  assert.equal(denies([allow(['clone3'], without)]), false);
+});
+
+test('two conditions on one argument are alternatives: both must exclude', () => {
+  assert.equal(denies([allow(['unshare'], without, { index: 0, value: 0, op: 'SCMP_CMP_GE' })]), false);
+  assert.equal(denies([allow(['unshare'], without, { index: 0, value: 0x20000, op: 'SCMP_CMP_EQ' })]), true);
+});
+
+test('where the flags of clone stand elsewhere, nothing is known to be denied', () => {
+  assert.equal(denies([allow(['clone'], without)], { architectures: ['SCMP_ARCH_S390X'] }), false);
+});
+
+test('a profile with too many rules, or of another form, is no denial', () => {
+  assert.equal(denies(Array.from({ length: 4097 }, () => allow(['read']))), false);
+  for (const value of [null, [], 'x', { syscalls: {} }, { syscalls: [1] }, { syscalls: [{ names: [1] }] }]) {
+    assert.throws(() => parseSeccompProfile(value), { code: 'container.proc.malformed' }, JSON.stringify(value));
+  }
+});
