@@ -57,6 +57,7 @@ function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
   };
   return {
     createEndorsementKey: async () => (await client()).createEndorsementKey(),
+    readIntermediates: async () => (await client()).readIntermediates(),
     createAttestationKey: async (saved) => (await client()).createAttestationKey(saved),
     activateCredential: async (blob, secret) => (await client()).activateCredential(blob, secret),
     quote: async (extraData) => (await client()).quote(extraData),

@@ -65,6 +65,9 @@ export const AgentConfigSchema = z
       .regex(/^(device:\/.+|unix:\/.+|tcp:.+:\d{1,5})$/, 'must be device:/dev/tpmrm0, unix:/path or tcp:host:port')
       .default('device:/dev/tpmrm0')
       .meta({ description: 'The TPM: device:/dev/tpmrm0, unix:/path or tcp:host:port.' }),
+    endorsement_intermediates: path(
+      "PEM file with certificates between the endorsement key's and its root, where the TPM does not hold them.",
+    ).optional(),
     measurement_list: path("The kernel's measurement list, binary.").default(MEASUREMENTS),
     event_log: path("The firmware's event log, binary.").default(EVENT_LOG),
     engine,

@@ -13,6 +13,8 @@ export interface AgentConfig {
   readonly dataDir: string;
   readonly workloadSocket: string;
   readonly tpm: string;
+  /** Certificates between the EK's and its root that the TPM does not hold, DER. */
+  readonly endorsementIntermediates: readonly Uint8Array[];
   readonly measurementList: string;
   readonly eventLog: string;
   readonly engine: {
@@ -54,15 +56,21 @@ export async function loadAgentConfig(path: string, over: ConfigOver = {}): Prom
       host: file.server.slice(0, colon).replace(/^\[(.*)\]$/, '$1'),
       port: Number(file.server.slice(colon + 1)),
     },
-    bundle: pemCertificates(file.bundle, await readText(file.bundle, 'pinned bundle')),
+    bundle: await pemFile(file.bundle),
     dataDir: file.data_dir,
     workloadSocket: file.workload_socket,
     tpm: file.tpm,
+    endorsementIntermediates:
+      file.endorsement_intermediates === undefined ? [] : await pemFile(file.endorsement_intermediates),
     measurementList: file.measurement_list,
     eventLog: file.event_log,
     engine: file.engine,
     log: file.log,
   };
+}
+
+async function pemFile(path: string): Promise<Uint8Array[]> {
+  return pemCertificates(path, await readText(path, 'PEM file'));
 }
 
 async function readText(path: string, what: string): Promise<Buffer> {

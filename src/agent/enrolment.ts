@@ -35,17 +35,25 @@ export interface NodeKeys {
   readonly ekPublic: Uint8Array;
   /** DER, from the TPM's memory; undefined: there is none. */
   readonly ekCertificate: Uint8Array | undefined;
+  /** DER: what the TPM and the configuration have between that certificate and its root. */
+  readonly ekIntermediates: readonly Uint8Array[];
   /** TPMT_PUBLIC of the AK. */
   readonly akPublic: Uint8Array;
   /** nameAlg ‖ digest of the AK's public area. */
   readonly akName: Uint8Array;
 }
 
+/** As many as the server takes. */
+const MAX_INTERMEDIATES = 8;
 const TIMEOUT_MS = 150_000;
 
 /** Makes EK and AK ready: the AK of the last run where this TPM still takes it, else a new one, which is saved. */
-export async function prepareKeys({ tpm, state, log }: EnrolmentDeps): Promise<NodeKeys> {
+export async function prepareKeys({ config, tpm, state, log }: EnrolmentDeps): Promise<NodeKeys> {
   const ek = await tpm.createEndorsementKey();
+  const ekIntermediates = [...(await tpm.readIntermediates()), ...config.endorsementIntermediates].slice(
+    0,
+    MAX_INTERMEDIATES,
+  );
   const saved = await state.attestationKey();
   const ak = await tpm.createAttestationKey(saved).catch(async (error: unknown) => {
     if (saved === undefined) throw error;
@@ -56,6 +64,7 @@ export async function prepareKeys({ tpm, state, log }: EnrolmentDeps): Promise<N
   return {
     ekPublic: ek.public,
     ekCertificate: ek.certificate,
+    ekIntermediates,
     akPublic: ak.public,
     akName: objectName(parsePublicArea(ak.public)),
   };
@@ -130,6 +139,7 @@ async function* enrolRequests(
     case: 'hello',
     value: {
       ekCertificate: keys.ekCertificate ?? new Uint8Array(),
+      ekIntermediates: [...keys.ekIntermediates],
       ekPublic: keys.ekPublic,
       akPublic: keys.akPublic,
       csr: key.csr,

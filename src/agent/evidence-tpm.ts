@@ -12,6 +12,8 @@ export interface Quote {
 export interface AttestationTpm {
   /** `public` is a TPMT_PUBLIC; `certificate` DER, undefined where the TPM holds none. */
   createEndorsementKey(): Promise<{ readonly public: Uint8Array; readonly certificate: Uint8Array | undefined }>;
+  /** Certificates of the EK's issuers that the TPM holds, DER. */
+  readIntermediates(): Promise<Uint8Array[]>;
   /** Loads the saved key, or makes a new one where it is left out. `public` is a TPMT_PUBLIC. */
   createAttestationKey(saved?: SavedKey): Promise<SavedKey>;
   /** Both with their size in front, as the server sends them. Returns the secret. */

@@ -14,7 +14,15 @@ import { toHex } from '../../src/bytes/hex.ts';
 import { decodeContainer, encodeContainer, encodeRecord, makeRecord } from '../../src/container/record.ts';
 import { LacreError } from '../../src/lacre-error.ts';
 import type { Container } from '../../src/proto/lacre/v1/record_pb.ts';
-import { containerOf, digestOf, IMAGE_FILES, ScriptedNode, TestServer, TRUST_DOMAIN, uidOf } from '../simulator/scripted-node.ts';
+import {
+  containerOf,
+  digestOf,
+  IMAGE_FILES,
+  ScriptedNode,
+  TestServer,
+  TRUST_DOMAIN,
+  uidOf,
+} from '../simulator/scripted-node.ts';
 import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
 import { WorkloadClient } from './workload-client.ts';
 
@@ -26,7 +34,10 @@ class AgentHarness implements AsyncDisposable {
   readonly directory: string;
   readonly node: ScriptedNode;
   readonly log: { readonly level: number; readonly msg: string; readonly code?: string }[] = [];
-  readonly containers = new Map<string, { readonly container: Container; readonly bytes: Uint8Array; readonly sha256: Uint8Array }>();
+  readonly containers = new Map<
+    string,
+    { readonly container: Container; readonly bytes: Uint8Array; readonly sha256: Uint8Array }
+  >();
   /** Whose the next connections are. */
   caller = '';
   #agent: RunningAgent | undefined;
@@ -49,7 +60,8 @@ class AgentHarness implements AsyncDisposable {
     const container = containerOf(number, change);
     const bytes = encodeContainer(container);
     this.containers.set(container.id, { container, bytes, sha256: decodeContainer(bytes).sha256 });
-    for (const { path, sha256 } of IMAGE_FILES) await this.node.kernel.measureContainer({ path, sha256 }, { uid: uidOf(number) });
+    for (const { path, sha256 } of IMAGE_FILES)
+      await this.node.kernel.measureContainer({ path, sha256 }, { uid: uidOf(number) });
     return container.id;
   }
 
@@ -61,6 +73,7 @@ class AgentHarness implements AsyncDisposable {
       dataDir: join(this.directory, 'data'),
       workloadSocket: this.socket,
       tpm: this.node.proxy.address,
+      endorsementIntermediates: await this.node.tpm.intermediates(),
       measurementList: this.node.kernel.listPath,
       eventLog: this.node.kernel.eventLogPath,
       engine: { podman: { storage: '', run: '' } },
@@ -116,7 +129,8 @@ class AgentHarness implements AsyncDisposable {
       uid: this.containers.get(containerId)?.container.uidMap[0]?.outside ?? 0,
       record: async () => {
         const seen = this.containers.get(containerId);
-        if (seen === undefined) throw new LacreError('agent.caller.not-in-container', 'the process runs in no container');
+        if (seen === undefined)
+          throw new LacreError('agent.caller.not-in-container', 'the process runs in no container');
         const uid = seen.container.uidMap[0]?.outside ?? 0;
         const record = makeRecord({
           containerSha256: seen.sha256,
@@ -217,7 +231,11 @@ describe('the agent with a real server and a software TPM', { skip: skipWithoutS
     await client.response(0);
     const { port } = server;
     await server.restart();
-    assert.equal(server.port === port, false, 'the port changes in this test, so that the agent meets a server that is down');
+    assert.equal(
+      server.port === port,
+      false,
+      'the port changes in this test, so that the agent meets a server that is down',
+    );
     await harness.untilLogged(/does not answer|ended/);
     await assert.rejects(client.response(1, 500), /no response 1|14/);
   });
