@@ -242,7 +242,11 @@ export class NodeState {
     return ids;
   }
 
+  /** A container that is refused stays marked as withdrawn, where it was. */
   workloadRows(judged: readonly JudgedContainer[]): Omit<WorkloadRow, 'ekSha256Hex' | 'updatedAt'>[] {
+    const refused = judged.some(({ verdict }) => !verdict.trusted);
+    const rows = refused ? this.#deps.store.evidence.workloads(this.#node.ekSha256Hex) : [];
+    const withdrawn = new Map(rows.map(({ containerId, withdrawnAt }) => [containerId, withdrawnAt]));
     return judged.flatMap(({ containerId, verdict }) => {
       const claim = this.#containers.get(containerId)?.claim;
       if (claim === undefined) return [];
@@ -254,7 +258,7 @@ export class NodeState {
         attribution: this.#containers.placed(containerId)?.standing.attribution ?? 'host',
         running: true,
         verdict: toBinary(VerdictSchema, verdictMessage(verdict)),
-        withdrawnAt: undefined,
+        withdrawnAt: verdict.trusted ? undefined : withdrawn.get(containerId),
       };
     });
   }

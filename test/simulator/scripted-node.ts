@@ -214,10 +214,53 @@ async function run(directory: string, rootPath: string, settings: string, clock?
   return startServer(parseConfig('test.yaml', text), { log: pino({ level }), ...(clock && { clock }) });
 }
 
-// biome-ignore lint/suspicious/useAwait: a request stream is an async iterable
 async function* parts<T>(kind: 'host' | 'image', value: T, files: readonly ReferenceFile[]) {
   yield { part: { case: kind, value } } as never;
   yield { part: { case: 'files', value: { files: [...files] } } } as never;
+}
+
+/** A server and a node of its inventory that has enrolled, with an entry for every container of the approved image. */
+export class Fixture {
+  readonly node: ScriptedNode;
+  readonly server: TestServer;
+  readonly entryId: string;
+  identity: AgentIdentity;
+
+  private constructor(node: ScriptedNode, server: TestServer, entryId: string, identity: AgentIdentity) {
+    this.node = node;
+    this.server = server;
+    this.entryId = entryId;
+    this.identity = identity;
+  }
+
+  static async start(settings = '', clock?: Clock): Promise<Fixture> {
+    const node = await ScriptedNode.boot();
+    const server = await TestServer.start(node.tpm.rootPath, settings, clock);
+    await server.approve();
+    await server.admin.addNode({ ekSha256: node.ekSha256Hex, name: 'node-1' });
+    const entryId = await server.createEntry('/orders', node.spiffeId, ['lacre:image-name:registry.test/app:1']);
+    const { identity } = await node.enrol(server);
+    return new Fixture(node, server, entryId, identity);
+  }
+
+  /** A new session in which these containers run, the entrypoint of each measured. */
+  async session(...containers: Container[]): Promise<ScriptedSession> {
+    const session = await this.node.attest(this.server, this.identity);
+    for (const container of containers) await this.run(container);
+    session.tell(...containers);
+    return session;
+  }
+
+  /** The container's program is executed in its uid range. */
+  async run(container: Container): Promise<void> {
+    const uid = container.uidMap[0]?.outside ?? 0;
+    for (const file of IMAGE_FILES.slice(0, 2)) await this.node.kernel.measureContainer(file, { uid });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server[Symbol.asyncDispose]();
+    await this.node[Symbol.asyncDispose]();
+  }
 }
 
 /** A machine: a software TPM, a kernel that measures, and whatever an agent on it would say. */

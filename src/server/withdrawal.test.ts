@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Code, ConnectError } from '@connectrpc/connect';
+import {
+  containerOf,
+  digestOf,
+  Fixture,
+  IMAGE_FILES,
+  MANIFEST,
+  requestOf,
+  type ScriptedSession,
+  uidOf,
+} from '../../test/simulator/scripted-node.ts';
+import { skipWithoutSoftwareTpm } from '../../test/simulator/software-tpm.ts';
+import { encodeContainer } from '../container/record.ts';
+
+const skip = skipWithoutSoftwareTpm();
+
+async function issued(session: ScriptedSession, container: ReturnType<typeof containerOf>): Promise<void> {
+  assert.equal((await session.ask(requestOf(container))).case, 'identities');
+}
+
+function withdrawals(session: ScriptedSession): string[] {
+  return session.received.flatMap((message) => (message.case === 'withdrawal' ? [message.value.containerId] : []));
+}
+
+describe('withdrawal', { skip }, () => {
+  let fixture: Fixture;
+  before(async () => {
+    fixture = await Fixture.start();
+  });
+  after(() => fixture[Symbol.asyncDispose]());
+
+  test('follows a changed file at once, before any quote, and for its container alone', async () => {
+    const [orders, payments] = [containerOf(1), containerOf(2)];
+    const session = await fixture.session(orders, payments);
+    await issued(session, orders);
+    await issued(session, payments);
+    const quotes = fixture.node.proxy.quotes;
+    await fixture.node.kernel.measureContainer({ path: '/bin/app', sha256: digestOf('tampered') }, { uid: uidOf(1) });
+    await session.sendList();
+    const { containerId, refusal } = await session.next('withdrawal');
+    assert.equal(containerId, orders.id);
+    assert.equal(refusal?.code, 'appraisal.file.unexpected');
+    assert.match(refusal?.sentence ?? '', /\/bin\/app/);
+    assert.equal(fixture.node.proxy.quotes, quotes, 'no quote was needed');
+    const again = await session.ask(requestOf(orders));
+    assert.ok(again.case === 'refusal');
+    assert.equal(again.value.code, 'appraisal.file.unexpected');
+    await issued(session, payments);
+    assert.deepEqual(withdrawals(session), [orders.id]);
+    const { workloads } = await fixture.server.admin.listWorkloads({});
+    const row = workloads.find((one) => one.containerId === orders.id);
+    assert.ok((row?.withdrawnAtUnixMs ?? 0n) > 0n);
+    assert.deepEqual(row?.spiffeIds, []);
+    assert.equal(row?.verdict?.findings.find(({ fatal }) => fatal)?.path, '/bin/app');
+    assert.equal(workloads.find((one) => one.containerId === payments.id)?.spiffeIds.length, 1);
+    session.close();
+  });
+
+  test('follows a file that is in no image', async () => {
+    const container = containerOf(3);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    await fixture.node.kernel.measureContainer({ path: '/tmp/miner', sha256: digestOf('miner') }, { uid: uidOf(3) });
+    await session.sendList();
+    assert.equal((await session.next('withdrawal')).refusal?.code, 'appraisal.file.unknown');
+    session.close();
+  });
+
+  test('does not follow a good file', async () => {
+    const container = containerOf(4);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    const helper = IMAGE_FILES[2];
+    assert.ok(helper);
+    await fixture.node.kernel.measureContainer(helper, { uid: uidOf(4) });
+    await session.sendList();
+    await issued(session, container);
+    assert.deepEqual(withdrawals(session), []);
+    session.close();
+  });
+
+  test('follows a container that becomes privileged', async () => {
+    const container = containerOf(5);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    const changed = encodeContainer({ ...container, privileged: true });
+    session.send({ case: 'containers', value: { containers: [changed], gone: [], complete: false } });
+    const { containerId, refusal } = await session.next('withdrawal');
+    assert.equal(containerId, container.id);
+    assert.equal(refusal?.code, 'container.attribution.host');
+    session.close();
+  });
+
+  test('follows an image that is no longer approved, and the image can come back', async () => {
+    const container = containerOf(6);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    await fixture.server.admin.deleteImage({ manifestDigest: MANIFEST });
+    const { refusal } = await session.next('withdrawal');
+    assert.equal(refusal?.code, 'appraisal.image.unknown');
+    await fixture.server.approveImage(MANIFEST, IMAGE_FILES);
+    await issued(session, container);
+    session.close();
+  });
+
+  test('follows an entry that is deleted, and the agent is told to ask again', async () => {
+    const container = containerOf(7);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    await fixture.server.entries.batchDeleteEntry({ ids: [fixture.entryId] });
+    assert.equal((await session.next('withdrawal')).containerId, container.id);
+    await session.next('entriesChanged');
+    const outcome = await session.ask(requestOf(container));
+    assert.ok(outcome.case === 'refusal');
+    assert.equal(outcome.value.code, 'server.entry.none');
+    await fixture.server.createEntry('/orders', fixture.node.spiffeId, ['lacre:image-name:registry.test/app:1']);
+    await session.next('entriesChanged');
+    await issued(session, container);
+    session.close();
+  });
+
+  test('takes only the identity whose entry went, and leaves the others', async () => {
+    const container = containerOf(8);
+    const id = await fixture.server.createEntry('/second', fixture.node.spiffeId, [
+      `lacre:container-name:${container.name}`,
+    ]);
+    const session = await fixture.session(container);
+    const outcome = await session.ask(requestOf(container));
+    assert.ok(outcome.case === 'identities');
+    assert.equal(outcome.value.x509.length, 2);
+    await fixture.server.entries.batchDeleteEntry({ ids: [id] });
+    await session.next('entriesChanged');
+    assert.deepEqual(withdrawals(session), []);
+    const { workloads } = await fixture.server.admin.why({ subject: container.name });
+    assert.deepEqual(workloads[0]?.spiffeIds, ['spiffe://lacre.test/orders']);
+    session.close();
+  });
+
+  test('of a container that is gone is not told to anybody', async () => {
+    const container = containerOf(9);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    session.send({ case: 'containers', value: { containers: [], gone: [container.id], complete: false } });
+    await session.evidence();
+    await session.next('node');
+    assert.deepEqual(withdrawals(session), []);
+    const { workloads } = await fixture.server.admin.why({ subject: container.name });
+    assert.equal(workloads[0]?.running, false);
+    session.close();
+  });
+
+  test('reaches watchers as events, in the order in which things happened', async () => {
+    const container = containerOf(10);
+    const session = await fixture.session(container);
+    const stop = new AbortController();
+    const events: string[] = [];
+    const watching = (async () => {
+      for await (const event of fixture.server.admin.watch({}, { signal: stop.signal })) events.push(event.kind);
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await issued(session, container);
+    await fixture.node.kernel.measureContainer({ path: '/bin/app', sha256: digestOf('other') }, { uid: uidOf(10) });
+    await session.sendList();
+    await session.next('withdrawal');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    stop.abort();
+    await watching.catch(() => undefined);
+    assert.deepEqual(events, ['issued', 'withdrawn']);
+    session.close();
+  });
+
+  test('of a banned node takes everything and ends its session', async () => {
+    const container = containerOf(11);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    await fixture.server.admin.deleteNode({ node: 'node-1' });
+    const error = await session.end();
+    assert.ok(error instanceof ConnectError && error.code === Code.PermissionDenied, String(error));
+    const { workloads } = await fixture.server.admin.listWorkloads({});
+    assert.deepEqual(
+      workloads.flatMap(({ spiffeIds }) => spiffeIds),
+      [],
+    );
+    await assert.rejects(fixture.node.attest(fixture.server, fixture.identity), /not in the inventory/);
+    await assert.rejects(fixture.node.enrol(fixture.server), /no node with EK/);
+    session.close();
+  });
+});
