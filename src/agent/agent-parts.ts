@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { toHex } from '../bytes/hex.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { AgentParts } from './agent.ts';
-import { identifyCaller } from './caller.ts';
+import { identifyCaller, PinnedPeer } from './caller.ts';
 import type { AgentConfig } from './config.ts';
 import { ContainerWatch } from './container-watch.ts';
 import type { NodeContainers } from './evidence.ts';
@@ -73,22 +73,18 @@ function containersOf(watch: ContainerWatch): NodeContainers {
   };
 }
 
-/** The socket itself is the pin: the kernel keeps the peer's credentials and, from 6.5, a pidfd of just that process. */
+/** The pin is made when the connection is accepted, and lives as long as it does. */
 function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerWatch): PinnedCaller {
-  const handle = (socket as HandledSocket)._handle;
-  const fd = (): number => {
-    const open = handle?.fd ?? -1;
-    if (open < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
-    return open;
-  };
-  const { uid } = native.peerCredentials(fd());
-  const sources = { native, proc, refresh: (containerId: string) => watch.refresh(containerId) };
+  const fd = (socket as HandledSocket)._handle?.fd ?? -1;
+  if (fd < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
+  const peer = PinnedPeer.open(fd, native);
+  const sources = { proc, refresh: (containerId: string) => watch.refresh(containerId) };
   return {
-    uid,
+    uid: peer.uid,
     record: async () => {
-      const { bytes, container } = await identifyCaller(fd(), sources);
+      const { bytes, container } = await identifyCaller(peer, sources);
       return { bytes, containerId: container.id, containerSha256Hex: toHex(container.sha256) };
     },
-    close: () => undefined,
+    close: () => peer.close(),
   };
 }

@@ -5,9 +5,9 @@ import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Record } from '../proto/lacre/v1/record_pb.ts';
 import type { ObservedContainer } from './container-watch-observe.ts';
 import type { Native, PeerCredentials } from './native.ts';
-import { codeOf, isMissing, type Proc, readBounded } from './proc.ts';
+import { codeOf, isMissing, type Proc } from './proc.ts';
 
-/** Who asks on a unix socket, and in which container: collected here, judged by the server. */
+/** What a caller's container and kind were found to be: collected here, judged by the server. */
 export interface Caller {
   readonly pid: number;
   readonly record: Record;
@@ -17,7 +17,6 @@ export interface Caller {
 }
 
 export interface CallerSources {
-  readonly native: Native;
   readonly proc: Proc;
   /** A container as it is now: ContainerWatch.refresh. */
   readonly refresh: (containerId: string) => Promise<ObservedContainer | undefined>;
@@ -26,51 +25,91 @@ export interface CallerSources {
 const MAX_ANCESTORS = 4096;
 
 /**
- * Who is at the other end of an accepted unix socket. The process is held by a pidfd from the socket itself where the
- * kernel has that (6.5), so that a pid used anew can't be taken for it; all that is read by pid counts only if the
+ * The process that connected to a unix socket, held by a pidfd for as long as the connection lives: what has its pid
+ * later, when it has ended and another process keeps the socket, is never taken for it. The pidfd comes from the socket
+ * itself where the kernel has that (Linux 6.5); before, it is opened by pid, so it has to be made when the connection is
+ * accepted: only a pid that was used anew between connect and accept could deceive it then.
+ */
+export class PinnedPeer {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly #native: Native;
+  #pidfd: number | undefined;
+
+  private constructor(native: Native, { pid, uid, gid }: PeerCredentials, pidfd: number) {
+    this.pid = pid;
+    this.uid = uid;
+    this.gid = gid;
+    this.#native = native;
+    this.#pidfd = pidfd;
+  }
+
+  /**
+   * @param fd of a socket just accepted; stays the caller's.
+   * Throws agent.caller.ended, agent.caller.unreadable.
+   */
+  static open(fd: number, native: Native): PinnedPeer {
+    let pid: number | undefined;
+    try {
+      const credentials = native.peerCredentials(fd);
+      pid = credentials.pid;
+      return new PinnedPeer(native, credentials, openPidfd(native, fd, pid));
+    } catch (error) {
+      throw callerFault(error, pid);
+    }
+  }
+
+  /** Throws agent.caller.ended once the process has ended, or the pin is closed. */
+  requireAlive(): void {
+    if (this.#pidfd === undefined || !this.#native.isAlive(this.#pidfd)) throw ended(this.pid);
+  }
+
+  /** Lets go of the process. Again: does nothing. */
+  close(): void {
+    if (this.#pidfd !== undefined) closeSync(this.#pidfd);
+    this.#pidfd = undefined;
+  }
+}
+
+/**
+ * In which container the peer lives, and how it came there. Everything that is read by pid counts only if the pinned
  * process still lives afterwards. What the process does later, or whom it hands the socket to, isn't known.
  *
  * Throws agent.caller.ended, agent.caller.not-in-container, agent.caller.engine (the engine knows no such container,
  * or does not answer), agent.caller.unreadable.
- * @param fd of the accepted socket; stays the caller's.
  */
-export async function identifyCaller(fd: number, sources: CallerSources): Promise<Caller> {
-  let peer: PeerCredentials | undefined;
-  let pidfd: number | undefined;
+export async function identifyCaller(peer: PinnedPeer, sources: CallerSources): Promise<Caller> {
   try {
-    peer = sources.native.peerCredentials(fd);
-    pidfd = openPeer(sources.native, fd, peer.pid);
-    const caller = await describe(peer, pidfd, sources);
-    requireAlive(sources.native, pidfd, peer.pid);
+    peer.requireAlive();
+    const caller = await describe(peer, sources);
+    peer.requireAlive();
     return caller;
   } catch (error) {
-    throw callerFault(error, peer?.pid);
-  } finally {
-    if (pidfd !== undefined) closeSync(pidfd);
+    throw callerFault(error, peer.pid);
   }
 }
 
 /** A pidfd from the socket, or where the kernel can't give one, of the process that has the peer's pid now. */
-function openPeer(native: Native, fd: number, pid: number): number {
+function openPidfd(native: Native, fd: number, pid: number): number {
   try {
     return native.peerPidfd(fd);
   } catch (error) {
+    // EINVAL: the process has ended, and was reaped (Linux before 6.9).
+    if (codeOf(error) === 'EINVAL') throw ended(pid);
     if (codeOf(error) !== 'ENOPROTOOPT') throw error;
   }
   return native.pidfdOpen(pid);
 }
 
-async function describe(peer: PeerCredentials, pidfd: number, sources: CallerSources): Promise<Caller> {
-  const { native, proc } = sources;
-  requireAlive(native, pidfd, peer.pid);
-  await requireSamePid(pidfd, peer.pid);
+async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Promise<Caller> {
   const startTicks = proc.startTicks(peer.pid);
   const owner = proc.cgroupOwner(peer.pid);
   if (owner === undefined) {
     const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
     throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
   }
-  const container = await sources.refresh(owner.containerId);
+  const container = await refresh(owner.containerId);
   if (container === undefined) {
     const sentence = `podman has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
@@ -111,17 +150,6 @@ function descendsFromInit(proc: Proc, pid: number, initPid: number): boolean {
     at = status.parentPid;
   }
   return false;
-}
-
-/** The pid that the kernel shows for a pidfd must be the one that the socket's credentials name. */
-async function requireSamePid(pidfd: number, pid: number): Promise<void> {
-  const text = (await readBounded(`/proc/self/fdinfo/${pidfd}`, 4096)).toString('latin1');
-  const shown = /^Pid:\t(-?\d+)$/m.exec(text)?.[1];
-  if (Number(shown) !== pid) throw ended(pid);
-}
-
-function requireAlive(native: Native, pidfd: number, pid: number): void {
-  if (!native.isAlive(pidfd)) throw ended(pid);
 }
 
 function ended(pid: number): LacreError {

@@ -102,8 +102,8 @@ export class DomainHistory {
       range: this.range,
       containers: running.map(({ id }) => id),
       manifestDigests: this.#manifestDigests,
-      attribution:
-        this.range === undefined && weakest === 'exact' ? 'shared' : weakest === 'exact' ? remembered : weakest,
+      // Those without a range have only that in common: what makes one the host's says nothing of the others.
+      attribution: this.range === undefined ? 'shared' : weakest === 'exact' ? remembered : weakest,
       reasons: allReasons(
         this.reasons,
         running.flatMap(({ classification }) => classification.reasons),
