@@ -54,16 +54,17 @@ static int arguments(napi_env env, napi_callback_info info, const char *call, si
   return 0;
 }
 
-/* The one argument, a number from 0 on; -1, with EINVAL thrown, where it is none. */
+/* The one argument, a whole number from 0 on; -1, with EINVAL thrown, where it is none. */
 static int32_t number_argument(napi_env env, napi_callback_info info, const char *call) {
   napi_value value;
-  int32_t number = -1;
+  double number;
   if (!arguments(env, info, call, 1, &value)) return -1;
-  if (napi_get_value_int32(env, value, &number) != napi_ok || number < 0) {
+  if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0 && number <= INT32_MAX) ||
+      number != (int32_t)number) {
     fail(env, call, EINVAL);
     return -1;
   }
-  return number;
+  return (int32_t)number;
 }
 
 static napi_value int_value(napi_env env, int64_t number) {

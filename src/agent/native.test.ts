@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { buildNative } from '../../scripts/build-native.ts';
+import { loadNative, loadNativeBytes, type Native } from './native.ts';
+
+let native: Native;
+let folder: string;
+let built: string;
+
+before(() => {
+  built = buildNative();
+  native = loadNative();
+  folder = mkdtempSync(join(tmpdir(), 'lacre-native-'));
+});
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A child that connects to a new unix socket and waits, and the accepted end of its connection. */
+async function connectedChild() {
+  const path = join(folder, `s${process.hrtime.bigint()}`);
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  const code = `const s=require('net').connect(${JSON.stringify(path)});s.on('error',()=>{});process.stdin.resume()`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const [socket] = (await once(server, 'connection')) as [Socket & { _handle: { fd: number } }];
+  socket.on('error', () => undefined);
+  const close = () => {
+    socket.destroy();
+    server.close();
+  };
+  return { child, fd: socket._handle.fd, close };
+}
+
+test('the peer of a socket, and whether just that process lives', async () => {
+  const { child, fd, close } = await connectedChild();
+  assert.deepEqual(native.peerCredentials(fd), { pid: child.pid, uid: process.getuid?.(), gid: process.getgid?.() });
+  const pidfds = [native.pidfdOpen(child.pid ?? 0)];
+  try {
+    pidfds.push(native.peerPidfd(fd));
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ENOPROTOOPT', 'only a kernel before 6.5 has none');
+  }
+  for (const pidfd of pidfds) assert.equal(native.isAlive(pidfd), true);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  for (const pidfd of pidfds) assert.equal(native.isAlive(pidfd), false);
+  for (const pidfd of pidfds) closeSync(pidfd);
+  close();
+});
+
+test('faults are errors with the name of the errno', () => {
+  const code = (call: () => unknown, name: string) =>
+    assert.throws(call, (error) => (error as NodeJS.ErrnoException).code === name);
+  code(() => native.peerCredentials(0x7fff_ffff), 'EBADF');
+  code(() => native.peerPidfd(0x7fff_ffff), 'EBADF');
+  code(() => native.isAlive(0x7fff_ffff), 'EBADF');
+  code(() => native.pidfdOpen(0x7fff_ffff), 'ESRCH');
+  for (const bad of [-1, 0.5, 2 ** 32, Number.NaN, 'x', undefined, {}]) {
+    code(() => native.isAlive(bad as number), 'EINVAL');
+  }
+  code(() => (native.notify as (path: string) => void)('/x'), 'EINVAL');
+  code(() => native.notify('relative', 'READY=1'), 'EINVAL');
+  code(() => native.notify('/x', ''), 'EINVAL');
+  code(() => native.notify(`/${'x'.repeat(200)}`, 'READY=1'), 'ENAMETOOLONG');
+  code(() => native.notify('/x', 'x'.repeat(5000)), 'ENAMETOOLONG');
+  code(() => native.notify(join(folder, 'none'), 'READY=1'), 'ENOENT');
+  code(() => native.notify('@lacre-nobody-listens', 'READY=1'), 'ECONNREFUSED');
+});
+
+const python = spawnSync('python3', ['-c', '']).status === 0;
+
+for (const kind of ['path', 'abstract'] as const) {
+  test(`a notification arrives on a socket by ${kind}`, {
+    skip: !python && 'python3, which listens here, is missing',
+  }, async () => {
+    const name = kind === 'path' ? join(folder, 'notify') : `@lacre-test-${process.pid}`;
+    const code =
+      'import socket,sys;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);n=sys.argv[1];' +
+      's.bind("\\0"+n[1:] if n[0]=="@" else n);print("up",flush=True);print(s.recv(9999).decode())';
+    const listener = spawn('python3', ['-c', code, name], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const output: string[] = [];
+    listener.stdout.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    await once(listener.stdout, 'data');
+    native.notify(name, 'READY=1\nSTATUS=ü');
+    await once(listener, 'close');
+    assert.equal(output.join(''), 'up\nREADY=1\nSTATUS=ü\n');
+  });
+}
+
+test('memory is closed to others', () => {
+  const code = `import(${JSON.stringify(new URL('native.ts', import.meta.url).href)}).then(({loadNative})=>{
+    loadNative().setNotDumpable();
+    console.log(require('fs').statSync('/proc/self/mem').uid, require('fs').readFileSync('/proc/self/status','utf8').match(/CoreDumping:\\t(\\d)/)[1]);
+    try { require('child_process').execFileSync('cat', ['/proc/'+process.pid+'/environ']); console.log('readable') } catch { console.log('closed') }
+  })`;
+  const { stdout, status } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' });
+  assert.equal(status, 0);
+  // Root may read all the same; everybody else may not, and the files belong to root then.
+  assert.match(stdout, process.getuid?.() === 0 ? /^0 0\n/ : /^0 0\nclosed\n/);
+});
+
+test('from bytes: under a name that reference values can hold, readable by nobody else', () => {
+  const addon = readFileSync(built);
+  const place = join(folder, 'lacre.node');
+  for (let again = 0; again < 2; again += 1) {
+    const loaded = loadNativeBytes(addon, { folder, temporary: [] });
+    assert.equal(loaded.isAlive(loaded.pidfdOpen(process.pid)), true);
+    assert.deepEqual(readFileSync(place), addon);
+    assert.equal(statSync(place).mode & 0o777, 0o400);
+  }
+});
+
+test('from bytes: a link in the place of the file is replaced, not followed', () => {
+  const [place, victim] = [join(folder, 'lacre.node'), join(folder, 'victim')];
+  rmSync(place, { force: true });
+  symlinkSync(victim, place);
+  loadNativeBytes(readFileSync(built), { folder, temporary: [] });
+  assert.equal(existsSync(victim), false);
+});
+
+test('from bytes: a nameless file where there is no folder; every fault is told', () => {
+  const addon = readFileSync(built);
+  assert.equal(typeof loadNativeBytes(addon, { temporary: [join(folder, 'missing'), tmpdir()] }).notify, 'function');
+  const broken = { code: 'agent.native.unavailable', message: /missing.*ENOENT/s };
+  assert.throws(() => loadNativeBytes(addon, { temporary: [join(folder, 'missing')] }), broken);
+  // A folder of its own: a path that was loaded before isn't loaded again.
+  const other = mkdtempSync(join(folder, 'other-'));
+  assert.throws(() => loadNativeBytes(addon.subarray(0, 100), { folder: other, temporary: [other] }), {
+    code: 'agent.native.unavailable',
+  });
+});
+
+test('from bytes: a folder that is mounted noexec says so', {
+  skip: !noexecFolder() && 'no writable noexec mount here',
+}, () => {
+  assert.throws(() => loadNativeBytes(readFileSync(built), { temporary: [noexecFolder() ?? ''] }), {
+    code: 'agent.native.unavailable',
+    message: /noexec/,
+  });
+});
+
+/** A folder on a noexec mount that this process may write to, if the machine has one. */
+function noexecFolder(): string | undefined {
+  const mounts = readFileSync('/proc/self/mountinfo', 'latin1')
+    .split('\n')
+    .map((line) => line.split(' '));
+  const found = mounts.find((fields) => {
+    const options = (fields[5] ?? '').split(',');
+    const usable = options.includes('noexec') && options.includes('rw') && fields.includes('tmpfs');
+    return usable && (statSync(fields[4] ?? '').mode & 0o1777) === 0o1777;
+  });
+  return found?.[4];
+}
