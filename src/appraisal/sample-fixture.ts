@@ -1,6 +1,4 @@
 /** Tests only: a folder of vectors/appraisal as a server sees it, through boot, ima and container. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { parseEventLog } from '../boot/event-log.ts';
 import { isAnnouncement } from '../boot/known-event.ts';
@@ -19,8 +17,6 @@ import { FileTable, type ReferenceFile } from './reference/file-table.ts';
 import type { HostReference } from './reference/host-reference.ts';
 import { hostFilesFromInitrd } from './reference/initrd-files.ts';
 
-export const VECTORS: string = join(import.meta.dirname, '../../vectors/appraisal');
-
 /** unprivileged_userns_clone=0, lockdown, no kexec, ptrace_scope=3; numbers are kept plus one. */
 export const CLOSED_NODE = create(NodeObservationSchema, {
   unprivilegedUsernsClone: 1,
@@ -35,11 +31,10 @@ export interface Sample {
   readonly entries: readonly Measurement[];
 }
 
-export function read(sample: string, name: string): Buffer {
-  return readFileSync(join(VECTORS, sample, name));
-}
+/** Reads a file of a sample; a link does no I/O, so the test does. */
+export type SampleReader = (sample: string, name: string) => Buffer;
 
-export function readSample(sample: string): Sample {
+export function readSample(read: SampleReader, sample: string): Sample {
   const boot = replayEventLog(parseEventLog(read(sample, 'binary_bios_measurements')));
   const list = new ListReplay({ pcr10: boot.pcr(10), pcr13: boot.pcr(13), pcr14: boot.pcr(14) });
   return { boot, list, entries: list.append(read(sample, 'binary_runtime_measurements')) };
@@ -55,7 +50,12 @@ export function sumFiles(text: string, absolute = (name: string) => `/${name.rep
 }
 
 /** Reference values of a host as if it had been approved from a run: what it booted, and what its own entries are. */
-export function hostFromRun(sample: string, { boot, entries }: Sample, initrd?: Uint8Array): HostReference {
+export function hostFromRun(
+  read: SampleReader,
+  sample: string,
+  { boot, entries }: Sample,
+  initrd?: Uint8Array,
+): HostReference {
   const policy = read(sample, 'policy').toString();
   const own = entries.filter(({ kind, template }) => kind === 'file' && template === 'ima-sig');
   const run = own.flatMap(({ path, fileDigest }) =>
@@ -80,7 +80,7 @@ export function hostFromRun(sample: string, { boot, entries }: Sample, initrd?: 
 }
 
 /** The extents of a NAME.proc file. */
-export function uidMapOf(sample: string, name: string): IdExtent[] {
+export function uidMapOf(read: SampleReader, sample: string, name: string): IdExtent[] {
   const text = read(sample, name).toString();
   const lines = /uid_map\n((?:\s+\d+\s+\d+\s+\d+\n)+)/.exec(text)?.[1] ?? '';
   return parseUidMap(lines).map((extent) => ({ $typeName: 'lacre.v1.IdExtent', ...extent }));

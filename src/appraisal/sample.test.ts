@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fromHex, toHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
@@ -18,15 +20,17 @@ import {
   claimContainer,
   hostFromRun,
   mountOf,
-  read,
   readSample,
   type Sample,
+  type SampleReader,
   settle,
   sumFiles,
   uidMapOf,
 } from './sample-fixture.ts';
 import type { Verdict } from './verdict.ts';
 
+const read: SampleReader = (sample, name) =>
+  readFileSync(join(import.meta.dirname, '../../vectors/appraisal', sample, name));
 const NOW = new Date('2026-11-23T20:00:00Z');
 
 interface Expected {
@@ -118,9 +122,13 @@ function appraiseAll(
 
 for (const sample of ['podman-good', 'podman-tampered', 'podman-good-trixie', 'podman-tampered-trixie']) {
   test(`${sample}: the container whose executable was replaced fails, alone, with file and digests`, () => {
-    const facts = readSample(sample);
+    const facts = readSample(read, sample);
     // Reference values of the host come from the good run of the same machine.
-    const reference = hostFromRun(sample.replace('tampered', 'good'), readSample(sample.replace('tampered', 'good')));
+    const reference = hostFromRun(
+      read,
+      sample.replace('tampered', 'good'),
+      readSample(read, sample.replace('tampered', 'good')),
+    );
     const [manifest, config] = [read('podman-image', 'manifest.json'), read('podman-image', 'config.json')];
     const listed = sumFiles(read('podman-image', 'files.sha256').toString()).filter(({ path }) => path !== '/app-evil');
     const image = imageOf(
@@ -137,7 +145,7 @@ for (const sample of ['podman-good', 'podman-tampered', 'podman-good-trixie', 'p
         configDigest: image.configDigest,
         argv: ['/bin/app', 'sleep', '1000'],
         environment: [{ $typeName: 'lacre.v1.EnvironmentName', name: 'PATH', relation: Relation.EQUAL }],
-        uidMap: uidMapOf(sample, `${name}.proc`),
+        uidMap: uidMapOf(read, sample, `${name}.proc`),
         mounts: [
           mountOf('/', 'overlay', 'root', { peer: `0:${50 + index}` }),
           mountOf('/etc/hosts', 'tmpfs', 'engine', { root: `/${name}/hosts` }),
@@ -185,8 +193,8 @@ function sealedParts(): {
   containers: ClaimedContainer[];
   images: ImageReference[];
 } {
-  const facts = readSample('sealed');
-  const host = hostFromRun('sealed', facts, read('sealed', 'initrd.gz'));
+  const facts = readSample(read, 'sealed');
+  const host = hostFromRun(read, 'sealed', facts, read('sealed', 'initrd.gz'));
   const digests = (name: string) =>
     [
       ...read('sealed', `${name}.digests`)
@@ -198,7 +206,7 @@ function sealedParts(): {
     const [manifestDigest = '', configDigest = ''] = digests(sums);
     const image = imageOf(manifestDigest, configDigest, files(sums), argv, path);
     const environment = [{ $typeName: 'lacre.v1.EnvironmentName' as const, name: 'PATH', relation: Relation.EQUAL }];
-    const uidMap = uidMapOf('sealed', `node/${name}.proc`);
+    const uidMap = uidMapOf(read, 'sealed', `node/${name}.proc`);
     const mounts = mountsOf('sealed', name);
     return {
       image,

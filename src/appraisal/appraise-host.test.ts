@@ -1,0 +1,348 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { commandLineDigest } from '../boot/command-line.ts';
+import { parseEventLog } from '../boot/event-log.ts';
+import { replayEventLog } from '../boot/replayed-boot.ts';
+import type { Measurement } from '../ima/measurement.ts';
+import { imaPolicy } from '../ima/policy.ts';
+import { readCommandLine } from './command-line-facts.ts';
+import { MAX_SIGHTINGS } from './epoch-appraisal.ts';
+import { readPolicy } from './policy-facts.ts';
+import { type HostReference, hostReferenceMessage, hostReferenceOf } from './reference/host-reference.ts';
+import { CLOSED_NODE, hostFromRun, readSample, type SampleReader } from './sample-fixture.ts';
+import { codesOf, digestHex, digestOf, filesOf, POOL, Scene, SILENT_NODE } from './scene-fixture.ts';
+
+const read: SampleReader = (sample, name) =>
+  readFileSync(join(import.meta.dirname, '../../vectors/appraisal', sample, name));
+const sample = readSample(read, 'sealed');
+const reference = hostFromRun(read, 'sealed', sample);
+const scene = () => new Scene(sample, reference).start();
+const grade = (s: Scene) => s.judgeHost().selectors.findLast((selector) => selector.startsWith('lacre:host:'));
+
+/** The scene with an approved command line that is sealed, which the sample's is but for verity. */
+function sealable(): Scene {
+  const s = scene();
+  const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
+  const event = sample.boot.events.find(({ digests }) =>
+    Buffer.from(digests.sha256 ?? []).equals(commandLineDigest(reference.boot.commandLines[0] ?? '')),
+  );
+  assert.ok(event);
+  const events = sample.boot.events.map((e) =>
+    e === event ? { ...e, digests: { ...e.digests, sha256: commandLineDigest(line) } } : e,
+  );
+  const boot = replayEventLog(events);
+  s.evidence = { boot };
+  s.host = { ...s.host, boot: { ...s.host.boot, commandLines: [line] } };
+  return s;
+}
+
+test('a node that is as it should be: standard, and why not sealed', () => {
+  const verdict = scene().judgeHost();
+  assert.deepEqual(codesOf(verdict), ['appraisal.root.unverified']);
+  assert.deepEqual(
+    verdict.selectors.filter((selector) => !selector.startsWith('lacre:kernel:')),
+    [
+      'lacre:host:open',
+      'lacre:host:standard',
+      'lacre:root:software',
+      'lacre:host-reference:sealed',
+      'lacre:measures:reads',
+    ],
+  );
+});
+
+test('sealed: verity, and none of the general-purpose tools', () => {
+  // The aggregate is of the sample's boot, so a boot with another command line must not be taken.
+  assert.deepEqual(codesOf(sealable().judgeHost()), ['! ima.aggregate.unexpected']);
+  const s = sealable();
+  const boot = s.evidence.boot;
+  assert.ok(boot);
+  const fresh = new Scene({ ...sample, boot }, s.host);
+  fresh.host = { ...fresh.host, boot: s.host.boot };
+  fresh.start();
+  assert.equal(grade(fresh), 'lacre:host:sealed');
+  assert.deepEqual(codesOf(fresh.judgeHost()), []);
+  fresh.host = {
+    ...fresh.host,
+    boot: { ...fresh.host.boot, pcrs: new Map([...fresh.host.boot.pcrs].filter(([pcr]) => pcr !== 0)) },
+  };
+  assert.deepEqual(codesOf(fresh.judgeHost()), ['boot.firmware.unpinned', 'appraisal.firmware.open']);
+  fresh.host = s.host;
+  fresh.host = {
+    ...fresh.host,
+    policy: imaPolicy(POOL),
+    uidPoolBase: POOL,
+    nextInit: '/sbin/init',
+    files: filesOf({ '/sbin/init': 'init', '/usr/bin/python3.11': 'py', '/bin/tpm2_quote': 'q' }),
+  };
+  fresh.hostRan('/usr/bin/python3.11', 'py').hostRan('/bin/tpm2_quote', 'q');
+  assert.deepEqual(codesOf(fresh.judgeHost()), ['appraisal.tool.present', 'appraisal.tool.present']);
+  assert.equal(grade(fresh), 'lacre:host:standard');
+});
+
+test('no reference values: nothing is trusted', () => {
+  const s = scene();
+  s.evidence = { reference: undefined };
+  assert.deepEqual(codesOf(s.judgeHost()), ['! appraisal.host.unknown']);
+  assert.deepEqual(s.judgeHost().selectors, []);
+});
+
+/** One entry more: what becomes of the node. */
+const ENTRIES: readonly [
+  what: string,
+  expected: string[],
+  fields: Partial<Measurement> & { path: string; content?: string },
+][] = [
+  ['approved', [], { path: '/usr/bin/agent', content: 'agent' }],
+  ['changed', ['! appraisal.file.unexpected'], { path: '/usr/bin/agent', content: 'evil' }],
+  ['unknown', ['! appraisal.file.unknown'], { path: '/tmp/x' }],
+  ['known digest at another path', ['! appraisal.file.unknown'], { path: '/tmp/agent', content: 'agent' }],
+  ['runc, which copies itself', [], { path: 'memfd:runc_cloned:/proc/self/exe', content: 'runc' }],
+  ['something else as runc', ['! ima.name.unknown'], { path: 'memfd:runc_cloned:/proc/self/exe', content: 'evil' }],
+  ['a memfd', ['! ima.name.unknown'], { path: 'memfd:x', content: 'runc' }],
+  ['shared memory', ['! ima.name.unknown'], { path: 'SYSV00000000', digestState: 'zero', fileDigest: undefined }],
+  ['no digest', ['! ima.digest.missing'], { path: '/usr/bin/agent', digestState: 'zero', fileDigest: undefined }],
+  ['refused digest', ['! ima.digest.weak'], { path: '/usr/bin/agent', digestState: 'refused', fileDigest: undefined }],
+  [
+    'another digest',
+    ['! ima.digest.weak'],
+    { path: '/usr/bin/agent', fileDigest: { algorithm: 'sha512', hex: 'ab'.repeat(64) } },
+  ],
+  ['second boot_aggregate', ['! ima.aggregate.repeated'], { path: 'boot_aggregate', kind: 'boot-aggregate-again' }],
+  ['kexec', ['! ima.kexec.used'], { path: 'kexec-cmdline', kind: 'buffer', buffer: Buffer.from('quiet') }],
+  ['approved module from memory', [], { path: 'init_module', kind: 'buffer', buffer: digestOf('module') }],
+  ['the same, digest as text', [], { path: 'init_module', kind: 'buffer', buffer: Buffer.from(digestHex('module')) }],
+  [
+    'unknown module from memory',
+    ['! ima.module.unknown'],
+    { path: 'init_module', kind: 'buffer', buffer: digestOf('agent') },
+  ],
+  ['the policy as written', [], { path: 'ima_policy_written', kind: 'buffer', buffer: Buffer.from(imaPolicy(POOL)) }],
+  [
+    'what is left of it',
+    [],
+    { path: 'ima_policy_written', kind: 'buffer', buffer: Buffer.from('measure func=POLICY_CHECK\n') },
+  ],
+  [
+    'half a rule of it',
+    ['! ima.data.unknown'],
+    { path: 'ima_policy_written', kind: 'buffer', buffer: Buffer.from('func=POLICY_CHECK\n') },
+  ],
+  [
+    'another policy',
+    ['! ima.data.unknown'],
+    { path: 'ima_policy_written', kind: 'buffer', buffer: Buffer.from('dont_measure\n') },
+  ],
+  ['device mapper', ['ima.data.measured'], { path: 'dm_table_load', kind: 'buffer', buffer: Buffer.from('x') }],
+  ['an unknown text', ['! ima.data.unknown'], { path: 'whatever', kind: 'buffer', buffer: Buffer.from('x') }],
+  ['untrusted file system', ['! ima.filesystem.untrusted'], { path: '/usr/bin/agent', content: 'agent', pcr: 14 }],
+];
+
+for (const [what, expected, { path, content = '', ...fields }] of ENTRIES) {
+  test(`host entry: ${what}`, () => {
+    const verdict = scene().hostRan(path, content, fields).judgeHost();
+    assert.deepEqual(
+      codesOf(verdict),
+      [...expected, 'appraisal.root.unverified'].toSorted(
+        (a, b) => Number(a.startsWith('appraisal.root')) - Number(b.startsWith('appraisal.root')),
+      ),
+    );
+    const bad = verdict.findings[0];
+    if (expected.length > 0) assert.deepEqual([bad?.path, bad?.logIndex, bad?.subject], [path, 2, 'host']);
+  });
+}
+
+test('the list must begin with the aggregate of this very boot', () => {
+  const empty = new Scene(sample, reference);
+  assert.ok(codesOf(empty.judgeHost()).includes('! ima.aggregate.missing'));
+  const other = new Scene(sample, reference)
+    .entry('boot_aggregate', 'other', { kind: 'boot-aggregate' })
+    .hostRan('/sbin/init', 'init');
+  const [finding] = other.judgeHost().findings;
+  assert.equal(finding?.code, 'ima.aggregate.unexpected');
+  assert.equal(finding.seenSha256, digestHex('other'));
+});
+
+const withReference = (change: (host: HostReference) => Partial<HostReference>) => {
+  const s = scene();
+  s.host = { ...s.host, ...change(s.host) };
+  return s;
+};
+
+test('what is pinned must match, what is left open makes the host open', () => {
+  const none = [new Uint8Array(32)];
+  const pinned = withReference(({ boot }) => ({ boot: { ...boot, kernelSha256: none } })).judgeHost();
+  assert.equal(pinned.trusted, false);
+  assert.ok(codesOf(pinned).includes('! boot.kernel.unknown'));
+  const open = withReference(({ boot }) => ({ boot: { ...boot, kernelSha256: [] } }));
+  assert.equal(grade(open), 'lacre:host:open');
+  assert.ok(codesOf(open.judgeHost()).includes('appraisal.policy.unproven'));
+  for (const change of [{ initrdSha256: none }, { commandLines: ['quiet'] }, { pcrs: new Map([[0, none]]) }]) {
+    assert.equal(
+      withReference(({ boot }) => ({ boot: { ...boot, ...change } })).judgeHost().trusted,
+      false,
+      Object.keys(change).join(),
+    );
+  }
+  const anyLine = withReference(({ boot }) => ({ boot: { ...boot, commandLines: [] } }));
+  assert.equal(grade(anyLine), 'lacre:host:open');
+  assert.ok(codesOf(anyLine.judgeHost()).includes('appraisal.kernel.open'));
+});
+
+test('a firmware that measures no kernel: only a software root, never more than open', () => {
+  const seabios = replayEventLog(
+    parseEventLog(readFileSync(join(import.meta.dirname, '../../vectors/boot/seabios-direct-kernel.log'))),
+  );
+  const make = (rootOfTrust: 'software' | 'vtpm', boot: Partial<HostReference['boot']>) => {
+    const s = new Scene({ ...sample, boot: seabios }, reference);
+    s.host = { ...s.host, boot: { kernelSha256: [], initrdSha256: [], commandLines: [], pcrs: new Map(), ...boot } };
+    s.evidence = { rootOfTrust };
+    return s.start();
+  };
+  const found = make('software', {}).judgeHost();
+  assert.ok(found.selectors.includes('lacre:boot:none'));
+  assert.equal(grade(make('software', {})), 'lacre:host:open');
+  assert.equal(make('vtpm', {}).judgeHost().trusted, false);
+  assert.equal(make('software', { kernelSha256: [new Uint8Array(32)] }).judgeHost().trusted, false);
+});
+
+const OPEN: readonly [what: string, code: string, change: (host: HostReference) => Partial<HostReference>][] = [
+  ['no policy', 'appraisal.policy.unproven', () => ({ policy: '' })],
+  [
+    'a policy without modules',
+    'appraisal.policy.weak',
+    ({ policy }) => ({ policy: policy.replace('measure func=MODULE_CHECK\n', '') }),
+  ],
+  [
+    'a policy that leaves out root',
+    'appraisal.policy.weak',
+    ({ policy }) => ({ policy: `dont_measure uid=0\n${policy}` }),
+  ],
+  ['a policy for another pool', 'appraisal.policy.weak', () => ({ uidPoolBase: 300_000 })],
+  ['no first program', 'appraisal.init.missing', () => ({ nextInit: '' })],
+  ['a first program that did not run', 'appraisal.init.missing', () => ({ nextInit: '/usr/bin/agent' })],
+];
+
+for (const [what, code, change] of OPEN) {
+  test(`host:open for ${what}`, () => {
+    const s = withReference(change);
+    assert.equal(grade(s), 'lacre:host:open');
+    assert.ok(codesOf(s.judgeHost()).includes(code), codesOf(s.judgeHost()).join());
+  });
+}
+
+test('something of a container before the first program', () => {
+  const s = new Scene(sample, reference);
+  s.entry('boot_aggregate', '', {
+    kind: 'boot-aggregate',
+    fileDigest: { algorithm: 'sha256', hex: Buffer.from(sample.boot.bootAggregate()).toString('hex') },
+  });
+  s.ran(0, '/x', 'x').hostRan('/sbin/init', 'init');
+  assert.equal(grade(s), 'lacre:host:open');
+  assert.ok(codesOf(s.judgeHost()).includes('appraisal.init.unexpected'));
+});
+
+test('what the node observes of itself can lower, and never raises', () => {
+  for (const [change, differs] of [
+    [{ lockdown: 'none' }, true],
+    [{ kexecLoadDisabled: 1 }, true],
+    [{ ptraceScope: 1 }, true],
+    [{ lockdown: 'confidentiality' }, false],
+  ] as const) {
+    const s = scene();
+    s.observation = { ...CLOSED_NODE, ...change };
+    assert.equal(codesOf(s.judgeHost()).includes('appraisal.observation.differs'), differs);
+    assert.equal(grade(s), differs ? 'lacre:host:open' : 'lacre:host:standard');
+  }
+  const silent = scene();
+  silent.observation = SILENT_NODE;
+  assert.equal(grade(silent), 'lacre:host:standard');
+  const anyLine = withReference(({ boot }) => ({ boot: { ...boot, commandLines: [] } }));
+  assert.equal(grade(anyLine), 'lacre:host:open');
+});
+
+test('a violation never fails the node, but takes sealed; an unowned entry of FUSE takes standard', () => {
+  assert.ok(codesOf(scene().violation().judgeHost()).includes('ima.violation'));
+  assert.equal(grade(scene().violation()), 'lacre:host:standard');
+  const fuse = scene().ran(0, '/mnt/app', 'good', { pcr: 14 });
+  assert.ok(codesOf(fuse.judgeHost()).includes('ima.filesystem.untrusted'));
+  assert.equal(grade(fuse), 'lacre:host:open');
+});
+
+test('an unsafe clock is told', () => {
+  const s = scene();
+  s.evidence = { clockSafe: false };
+  assert.ok(codesOf(s.judgeHost()).includes('tpm.clock.unsafe'));
+  assert.equal(s.judgeHost().trusted, true);
+});
+
+test('thousands of bad entries: the first ones whole, of the rest the number; too many different files fail', () => {
+  const s = scene();
+  for (let i = 0; i < 300; i++) s.hostRan(`/tmp/${i}`, 'x');
+  const { findings } = s.judgeHost();
+  assert.equal(findings.filter(({ code }) => code === 'appraisal.file.unknown').length, 257);
+  assert.match(findings[256]?.detail ?? '', /^44 more/);
+  for (let i = 0; i <= MAX_SIGHTINGS.host; i++) s.hostRan(`/tmp/${i}`, 'y');
+  assert.ok(codesOf(s.judgeHost()).includes('! ima.list.oversized'));
+});
+
+test('policies: what they measure, by order', () => {
+  const all = { measuresHost: true, measuresContainers: true, measuresReads: true };
+  assert.deepEqual(readPolicy(imaPolicy(POOL), POOL), all);
+  assert.deepEqual(readPolicy(`# comment\n\n${imaPolicy(POOL)}`, POOL), all);
+  const podman = readPolicy(read('podman-good', 'policy').toString(), 65_536);
+  assert.deepEqual(podman, { measuresHost: true, measuresContainers: true, measuresReads: false });
+  const nothing = { measuresHost: false, measuresContainers: false, measuresReads: false };
+  for (const policy of [
+    '',
+    'measure func=BPRM_CHECK uid=0',
+    `dont_measure\n${imaPolicy(POOL)}`,
+    `dont_measure fsmagic=0xef53\n${imaPolicy(POOL)}`,
+  ]) {
+    assert.deepEqual(readPolicy(policy, POOL), nothing, policy.slice(0, 40));
+  }
+  assert.equal(
+    readPolicy(`measure func=BPRM_CHECK\n${imaPolicy(POOL)}`, POOL).measuresContainers,
+    false,
+    'the owner is lost to a rule that matches first',
+  );
+  assert.equal(
+    readPolicy(`dont_measure func=FILE_CHECK fsname=overlay\n${imaPolicy(POOL)}`, POOL).measuresReads,
+    false,
+  );
+});
+
+test('command lines: the last of a name wins, words for the first program do not count', () => {
+  const sealed = readCommandLine(`${reference.boot.commandLines[0]} roothash=${'0'.repeat(64)}`);
+  assert.deepEqual(sealed, {
+    lockdown: true,
+    kernelClosed: true,
+    kexecDisabled: true,
+    memoryClosed: true,
+    verifiedRoot: true,
+  });
+  assert.equal(readCommandLine('lockdown=integrity lockdown=none').kernelClosed, false);
+  assert.equal(readCommandLine('quiet -- lockdown=integrity').kernelClosed, false);
+  assert.equal(readCommandLine('module.sig_enforce').kernelClosed, true);
+  assert.equal(readCommandLine('module.sig_enforce=0').kernelClosed, false);
+  assert.equal(readCommandLine('x="a lockdown=integrity"').kernelClosed, false);
+  assert.equal(readCommandLine('dm-mod.create="root,,,ro,0 8 verity 1 /dev/a"').verifiedRoot, true);
+  assert.equal(readCommandLine('roothash=none').verifiedRoot, false);
+});
+
+test('reference values of a host survive the wire, and are refused where they contradict themselves', () => {
+  const host = scene().host;
+  const again = hostReferenceOf(hostReferenceMessage(host), host.files);
+  assert.deepEqual({ ...again, files: again.files.encode() }, { ...host, files: host.files.encode() });
+  const message = hostReferenceMessage(host);
+  for (const change of [
+    { name: '' },
+    { fileCount: 1n },
+    { nextInit: '/absent' },
+    { kernelSha256: [new Uint8Array(31)] },
+  ]) {
+    assert.throws(() => hostReferenceOf({ ...message, ...change }, host.files), { code: 'appraisal.host.malformed' });
+  }
+});
