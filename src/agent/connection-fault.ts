@@ -18,7 +18,7 @@ export function faultOfCall(error: unknown): LacreError {
   const refusal = refusalOf(failure);
   const sentence = (refusal?.sentence || failure.rawMessage || 'no reason was given').slice(0, MAX_SENTENCE);
   const details = { serverCode, status: Code[failure.code] ?? 'Unknown' };
-  if (serverCode === '' && PASSING.includes(failure.code)) {
+  if (PASSING.includes(failure.code)) {
     return new LacreError('agent.session.lost', `the connection to the server ended: ${sentence}`, details, {
       cause: error,
     });

@@ -133,7 +133,9 @@ export class WorkloadStream implements Subscriber {
         this.#hold(session, id);
         return ask.finish(answer.value, link.bundle, trustDomain);
       }
-      if (!answer.value.retry || attempt >= REFUSED_TRIES) throw refusedError(answer.value);
+      // A container may change between its record and the server's look at it.
+      const again = answer.value.retry || answer.value.code === 'server.workload.unknown';
+      if (!again || attempt >= REFUSED_TRIES) throw refusedError(answer.value);
     }
   }
 

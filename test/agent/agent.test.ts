@@ -1,172 +1,38 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pino } from 'pino';
-import { type RunningAgent, startAgent } from '../../src/agent/agent.ts';
-import type { AgentConfig } from '../../src/agent/config.ts';
-import { TpmClient } from '../../src/agent/tpm-client.ts';
-import type { PinnedCaller } from '../../src/agent/workload-api.ts';
-import { toHex } from '../../src/bytes/hex.ts';
-import { decodeContainer, encodeContainer, encodeRecord, makeRecord } from '../../src/container/record.ts';
-import { LacreError } from '../../src/lacre-error.ts';
-import type { Container } from '../../src/proto/lacre/v1/record_pb.ts';
-import {
-  containerOf,
-  digestOf,
-  IMAGE_FILES,
-  ScriptedNode,
-  TestServer,
-  TRUST_DOMAIN,
-  uidOf,
-} from '../simulator/scripted-node.ts';
+import { containerOf, digestOf, TestServer, TRUST_DOMAIN, uidOf } from '../simulator/scripted-node.ts';
 import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
-import { WorkloadClient } from './workload-client.ts';
+import { AgentHarness } from './agent-harness.ts';
+import { Relay } from './relay.ts';
 
 const SETTINGS = 'quote_interval: 2s\n';
 const SELECTORS = ['lacre:image-name:registry.test/app:1', 'lacre:attribution:exact'];
 
-/** The agent as it is, on a real TPM and a real server; what podman and the kernel would say of containers is given. */
-class AgentHarness implements AsyncDisposable {
-  readonly directory: string;
-  readonly node: ScriptedNode;
-  readonly log: { readonly level: number; readonly msg: string; readonly code?: string }[] = [];
-  readonly containers = new Map<
-    string,
-    { readonly container: Container; readonly bytes: Uint8Array; readonly sha256: Uint8Array }
-  >();
-  /** Whose the next connections are. */
-  caller = '';
-  #agent: RunningAgent | undefined;
-
-  private constructor(directory: string, node: ScriptedNode) {
-    this.directory = directory;
-    this.node = node;
-  }
-
-  static async create(): Promise<AgentHarness> {
-    return new AgentHarness(await mkdtemp(join(tmpdir(), 'lacre-agent-')), await ScriptedNode.boot());
-  }
-
-  get socket(): string {
-    return join(this.directory, 'run/workload.sock');
-  }
-
-  /** A container comes up, and executes the files of its image. */
-  async run(number: number, change: Partial<Container> = {}): Promise<string> {
-    const container = containerOf(number, change);
-    const bytes = encodeContainer(container);
-    this.containers.set(container.id, { container, bytes, sha256: decodeContainer(bytes).sha256 });
-    for (const { path, sha256 } of IMAGE_FILES)
-      await this.node.kernel.measureContainer({ path, sha256 }, { uid: uidOf(number) });
-    return container.id;
-  }
-
-  async start(server: { readonly port: number; readonly bundle: readonly Uint8Array[] }): Promise<void> {
-    const config: AgentConfig = {
-      trustDomain: TRUST_DOMAIN,
-      server: { host: '127.0.0.1', port: server.port },
-      bundle: server.bundle,
-      dataDir: join(this.directory, 'data'),
-      workloadSocket: this.socket,
-      tpm: this.node.proxy.address,
-      endorsementIntermediates: await this.node.tpm.intermediates(),
-      measurementList: this.node.kernel.listPath,
-      eventLog: this.node.kernel.eventLogPath,
-      engine: { podman: { storage: '', run: '' } },
-      log: { level: 'info', format: 'json' },
-    };
-    const tpm = await TpmClient.open(config.tpm);
-    const write = (line: string) => {
-      this.log.push(JSON.parse(line));
-      if (process.env['LACRE_TEST_LOG'] !== undefined) process.stderr.write(line);
-    };
-    this.#agent = await startAgent(
-      config,
-      {
-        tpm,
-        containers: { seen: () => this.containers, look: async () => undefined },
-        pinCaller: () => this.#pin(this.caller),
-        close: () => tpm.close(),
-      },
-      pino({ level: 'debug', base: null }, { write }),
-    );
-  }
-
-  /** The server has accepted `count` quotes or more, of a node that it trusts. */
-  async untilLogged(text: string | RegExp, timeoutMs = 15_000): Promise<void> {
-    for (const started = Date.now(); !this.logged(text); await sleep(10)) {
-      if (Date.now() - started < timeoutMs) continue;
-      assert.fail(`"${text}" was not logged:\n${this.log.map(({ msg }) => msg).join('\n')}`);
-    }
-  }
-
-  logged(text: string | RegExp): boolean {
-    return this.log.some(({ msg }) => (typeof text === 'string' ? msg.includes(text) : text.test(msg)));
-  }
-
-  fetch(containerId: string): WorkloadClient {
-    this.caller = containerId;
-    return new WorkloadClient(this.socket);
-  }
-
-  async stop(): Promise<void> {
-    await this.#agent?.stop();
-    this.#agent = undefined;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await this.node[Symbol.asyncDispose]();
-    await rm(this.directory, { recursive: true, force: true });
-  }
-
-  #pin(containerId: string): PinnedCaller {
-    return {
-      uid: this.containers.get(containerId)?.container.uidMap[0]?.outside ?? 0,
-      record: async () => {
-        const seen = this.containers.get(containerId);
-        if (seen === undefined)
-          throw new LacreError('agent.caller.not-in-container', 'the process runs in no container');
-        const uid = seen.container.uidMap[0]?.outside ?? 0;
-        const record = makeRecord({
-          containerSha256: seen.sha256,
-          containerId,
-          uid,
-          gid: uid,
-          executable: '/bin/app',
-          isInitFamily: true,
-        });
-        return { bytes: encodeRecord(record), containerId, containerSha256Hex: toHex(seen.sha256) };
-      },
-      close: () => undefined,
-    };
-  }
-}
-
 describe('the agent with a real server and a software TPM', { skip: skipWithoutSoftwareTpm() }, () => {
   let server: TestServer;
   let harness: AgentHarness;
+  let relay: Relay;
 
   before(async () => {
     harness = await AgentHarness.create();
     server = await TestServer.start(harness.node.tpm.rootPath, SETTINGS);
+    relay = await Relay.start(server.port);
     await server.approve();
     await server.admin.addNode({ ekSha256: harness.node.ekSha256Hex, name: 'node-1', host: 'test-host' });
     await server.createEntry('/orders', harness.node.spiffeId, SELECTORS);
   });
   after(async () => {
     await harness[Symbol.asyncDispose]();
+    await relay.close();
     await server[Symbol.asyncDispose]();
   });
   afterEach(() => harness.stop());
 
   async function started(): Promise<void> {
     harness.log.length = 0;
-    await harness.start({ port: server.port, bundle: await server.bundle() });
+    await harness.start({ port: relay.port, bundle: await server.bundle() });
     await harness.untilLogged('the server trusts this node');
   }
 
@@ -224,20 +90,45 @@ describe('the agent with a real server and a software TPM', { skip: skipWithoutS
     }
   });
 
-  test('streams outlive a restart of the server, and are renewed by it', async () => {
+  test('streams outlive a restart of the server, and get new SVIDs in the next session', async () => {
     const orders = await harness.run(4);
     await started();
     using client = harness.fetch(orders);
-    await client.response(0);
-    const { port } = server;
+    const first = await client.response(0);
+    harness.log.length = 0;
     await server.restart();
-    assert.equal(
-      server.port === port,
-      false,
-      'the port changes in this test, so that the agent meets a server that is down',
-    );
-    await harness.untilLogged(/does not answer|ended/);
-    await assert.rejects(client.response(1, 500), /no response 1|14/);
+    relay.lead(server.port);
+    const second = await client.response(1);
+    assert.notDeepEqual(second.svids[0]?.x509SvidKey, first.svids[0]?.x509SvidKey);
+    assert.ok(!harness.logged('the node is enrolled'), 'the SVID of the agent was still good');
+  });
+
+  test('streams outlive a cut connection', async () => {
+    const orders = await harness.run(7);
+    await started();
+    using client = harness.fetch(orders);
+    await client.response(0);
+    relay.cut();
+    await client.response(1);
+  });
+
+  test('a server that goes silent: what asks gets nothing, and streams end with UNAVAILABLE', async () => {
+    const orders = await harness.run(8);
+    await started();
+    using client = harness.fetch(orders);
+    await client.response(0);
+    const startedMs = performance.now();
+    relay.hold(true);
+    try {
+      assert.equal((await client.ended).code, '14');
+      const tookMs = performance.now() - startedMs;
+      // Silence is noticed after twice the interval and 5 s; then streams wait twice the interval for another session.
+      assert.ok(tookMs < 16_000, `after ${Math.round(tookMs)} ms`);
+      using later = harness.fetch(orders);
+      assert.equal((await later.ended).code, '14');
+    } finally {
+      relay.hold(false);
+    }
   });
 
   test('a restarted agent enrols anew, with the AK that it had', async () => {
