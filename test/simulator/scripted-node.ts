@@ -427,10 +427,12 @@ export class ScriptedNode {
   /** Power off and on: PCRs, list and AK begin anew. */
   async reboot(): Promise<void> {
     await this.#kernel.close();
-    await this.proxy.disconnect();
     await this.tpm.restart();
+    await this.proxy.disconnect();
     this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'));
-    this.#ak = await this.client.createAttestationKey(this.#ak);
+    // The first call notices that the old connection is gone.
+    const again = () => this.client.createAttestationKey(this.#ak);
+    this.#ak = await again().catch(again);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -592,6 +594,27 @@ export class ScriptedSession {
   tell(...containers: Container[]): void {
     this.send({ case: 'observation', value: OBSERVATION });
     this.send({ case: 'containers', value: { containers: containers.map(encodeContainer), gone: [], complete: true } });
+  }
+
+  tellMore(...containers: Container[]): void {
+    this.send({ case: 'containers', value: { containers: containers.map(encodeContainer), gone: [], complete: false } });
+  }
+
+  sayGone(...containers: Container[]): void {
+    this.send({ case: 'containers', value: { containers: [], gone: containers.map(({ id }) => id), complete: false } });
+  }
+
+  /** A quote over these requests, not sent. */
+  quoteFor(requests: readonly ScriptedRequest[], nonce: Uint8Array) {
+    const leaves = requests.map(({ kind, record, subject }) => workloadLeaf(kind, sha256(record), sha256(subject)));
+    const extraData = quoteExtraData({
+      akName: this.node.akName,
+      exporter: this.connection.exporter,
+      nonce,
+      root: batchRoot(leaves),
+      count: leaves.length,
+    });
+    return this.node.client.quote(extraData);
   }
 
   /** What the list has grown by. */
