@@ -49,6 +49,7 @@ for (let round = 0; round < 3; round++) {
   let longestMs = 0;
   let seen = 0;
   const started = performance.now();
+  const cpu = process.cpuUsage();
   for (const chunk of list) {
     const turn = performance.now();
     for (const entry of replay.append(chunk)) if (entry.iuid !== undefined) seen += 1;
@@ -56,6 +57,8 @@ for (let round = 0; round < 3; round++) {
     await nextTurn();
   }
   const appendMs = performance.now() - started;
+  const used = process.cpuUsage(cpu);
+  const cpuSeconds = (used.user + used.system) / 1e6;
   const memory = process.memoryUsage();
   const kept = (memory.arrayBuffers - before.arrayBuffers) / 2 ** 20;
   const last = replay.pcrsAt(replay.length) ?? zero;
@@ -64,7 +67,7 @@ for (let round = 0; round < 3; round++) {
   replay.verify(quote, fixed);
   const verifyMs = performance.now() - verifying;
   console.log(
-    `append ${Math.round((seen / appendMs) * 1000)} entries/s, longest turn ${longestMs.toFixed(1)} ms; verify at the end ${verifyMs.toFixed(1)} ms; ${kept.toFixed(0)} MiB of prefixes, heap ${(memory.heapUsed / 2 ** 20).toFixed(0)} MiB`,
+    `append ${Math.round((seen / appendMs) * 1000)} entries/s, ${Math.round(seen / cpuSeconds)} a second of CPU, longest turn ${longestMs.toFixed(1)} ms; verify at the end ${verifyMs.toFixed(1)} ms; ${kept.toFixed(0)} MiB of prefixes, heap ${(memory.heapUsed / 2 ** 20).toFixed(0)} MiB`,
   );
 }
 

@@ -23,6 +23,7 @@ export class Frame {
   /** Offset in the buffer after the entry. */
   end = 0;
   violation = false;
+  #templateBytes = Buffer.alloc(0);
 
   /**
    * Reads the entry at `start`. Returns 0 when it is whole; otherwise at least how many bytes an entry there has, as far
@@ -37,7 +38,7 @@ export class Frame {
       throw oversized('template name', nameBytes, list + start);
     const nameEnd = HEADER_BYTES + nameBytes;
     if (available < nameEnd + 4) return nameEnd + 4;
-    this.templateName = buffer.toString('latin1', start + HEADER_BYTES, start + nameEnd);
+    this.#readTemplateName(buffer, start + HEADER_BYTES, start + nameEnd);
     const total =
       this.templateName === 'ima'
         ? this.#readLegacy(buffer, start, nameEnd, list)
@@ -57,6 +58,16 @@ export class Frame {
     buffer.copy(padded, 0, this.dataStart, this.dataStart + DIGEST_BYTES);
     buffer.copy(padded, DIGEST_BYTES, this.dataStart + DIGEST_BYTES + 4, this.end);
     return hash('sha256', padded, 'binary');
+  }
+
+  /** Nearly always the name of the entry before: then no text is made. */
+  #readTemplateName(buffer: Buffer, start: number, end: number): void {
+    const { length } = this.#templateBytes;
+    let same = end - start === length;
+    for (let i = 0; same && i < length; i++) same = buffer[start + i] === this.#templateBytes[i];
+    if (same) return;
+    this.#templateBytes = Buffer.from(buffer.subarray(start, end));
+    this.templateName = this.#templateBytes.toString('latin1');
   }
 
   #readFields(buffer: Buffer, start: number, nameEnd: number, list: number): number {
