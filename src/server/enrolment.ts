@@ -27,7 +27,7 @@ import { NodeState } from './node-state.ts';
 import type { ServerDeps } from './server-deps.ts';
 import { withTimeout } from './session.ts';
 import { nodeLabel } from './session-context.ts';
-import { RefusedError, statusOf } from './session-status.ts';
+import { nextMessage, RefusedError, statusOf } from './session-status.ts';
 
 /** What the server keeps of one enrolment between challenge and evidence. */
 interface Challenge {
@@ -222,7 +222,7 @@ async function nextStep(incoming: AsyncIterator<EnrolRequest>, wanted: 'hello', 
 
 async function nextRequest(incoming: AsyncIterator<EnrolRequest>, deadline: number): Promise<EnrolRequest> {
   const left = deadline - performance.now();
-  const next = await withTimeout(incoming.next(), Math.max(0, left), 'the enrolment took too long');
+  const next = await withTimeout(nextMessage(incoming), Math.max(0, left), 'the enrolment took too long');
   if (next.done === true) throw new LacreError('server.protocol', 'the enrolment ended before its evidence came');
   return next.value;
 }

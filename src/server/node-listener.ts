@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import type { Http2ServerRequest } from 'node:http2';
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
@@ -54,6 +55,8 @@ function tlsOptions(deps: ServerDeps) {
     key: privateKeyPem,
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
+    // Tickets then only name a session that nobody kept: none is ever resumed.
+    secureOptions: constants.SSL_OP_NO_TICKET,
     requestCert: true,
     rejectUnauthorized: false,
     handshakeTimeout: LIMITS.handshakeMs,

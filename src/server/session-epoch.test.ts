@@ -16,7 +16,10 @@ import type { Finding, Verdict } from '../proto/lacre/v1/verdict_pb.ts';
 
 const skip = skipWithoutSoftwareTpm();
 
-async function verdictOf(session: ScriptedSession, container: ReturnType<typeof containerOf>): Promise<Verdict | undefined> {
+async function verdictOf(
+  session: ScriptedSession,
+  container: ReturnType<typeof containerOf>,
+): Promise<Verdict | undefined> {
   const outcome = await session.ask(requestOf(container));
   return outcome.case === 'refusal' ? outcome.value.verdict : undefined;
 }
@@ -84,7 +87,13 @@ describe('an epoch', { skip }, () => {
     };
     assert.deepEqual(await idsOf(first), ['spiffe://lacre.test/exact', 'spiffe://lacre.test/orders']);
     const loose = containerOf(6, { seccompDeniesUserns: false });
-    const observation = { unprivilegedUsernsClone: 0, lockdown: 'integrity', kernel: '6.1.0-test', kexecLoadDisabled: 2, ptraceScope: 4 };
+    const observation = {
+      unprivilegedUsernsClone: 0,
+      lockdown: 'integrity',
+      kernel: '6.1.0-test',
+      kexecLoadDisabled: 2,
+      ptraceScope: 4,
+    };
     first.send({ case: 'observation', value: observation });
     first.tellMore(loose);
     assert.deepEqual(await idsOf(first), ['spiffe://lacre.test/orders'], 'a neighbour could have made such files');
@@ -157,7 +166,10 @@ describe('an epoch', { skip }, () => {
     await session.evidence();
     assert.equal((await session.next('node')).host?.trusted, true);
     await session.evidence([request], { nonce: old, quote: stale });
-    const outcome = await session.next('answer').then((answer) => answer.outcome, (error: unknown) => error);
+    const outcome = await session.next('answer').then(
+      (answer) => answer.outcome,
+      (error: unknown) => error,
+    );
     const refused = outcome instanceof ConnectError || (outcome as { case: string }).case === 'refusal';
     assert.ok(refused, JSON.stringify(Object(outcome).case));
     session.close();

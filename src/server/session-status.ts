@@ -47,6 +47,19 @@ export function statusOf(error: unknown): ConnectError {
   );
 }
 
+/**
+ * The next message of a peer. What cannot be read as a message is the peer's fault, not the server's.
+ * Codes: server.protocol; a ConnectError where the connection or the call ended.
+ */
+export async function nextMessage<T>(incoming: AsyncIterator<T>): Promise<IteratorResult<T>> {
+  try {
+    return await incoming.next();
+  } catch (error) {
+    if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) throw error;
+    throw new LacreError('server.protocol', 'a message of the peer cannot be read', {}, { cause: error });
+  }
+}
+
 export function refusalOf(error: LacreError, verdict?: Verdict, retry = false): Refusal {
   const refusal = create(RefusalSchema, { code: error.code, sentence: error.message, retry });
   if (verdict !== undefined) refusal.verdict = verdict;

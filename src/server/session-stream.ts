@@ -15,6 +15,7 @@ import { nodeLabel, type SessionContext, send } from './session-context.ts';
 import { handleEvidence } from './session-evidence.ts';
 import { Outbox } from './session-outbox.ts';
 import { markLost, type OpenSession, silenceMs } from './session-registry.ts';
+import { nextMessage } from './session-status.ts';
 import { Subscriptions } from './session-subscriptions.ts';
 import type { NodeRow } from './store-nodes.ts';
 import { judgeAnew, withdrawNode } from './withdrawal.ts';
@@ -146,7 +147,7 @@ export class Session implements OpenSession {
     const { outbox } = this.#context;
     try {
       while (!outbox.ended) {
-        const next = await incoming.next();
+        const next = await nextMessage(incoming);
         if (next.done === true) break;
         if (!outbox.ended) await this.#handle(next.value);
       }

@@ -6,7 +6,7 @@ import { LIMITS } from './limits.ts';
 import { type NodePeer, PEER } from './node-listener-peer.ts';
 import type { ServerDeps } from './server-deps.ts';
 import type { SessionRegistry } from './session-registry.ts';
-import { statusOf } from './session-status.ts';
+import { nextMessage, statusOf } from './session-status.ts';
 import { Session } from './session-stream.ts';
 import type { NodeRow } from './store-nodes.ts';
 
@@ -52,6 +52,9 @@ export function authenticate(
   if (node === undefined) {
     throw new LacreError('server.node.missing', `${svid.spiffeId.uri} is not in the inventory: lacre node add`);
   }
+  if (deps.store.evidence.serial(svid.serialHex)?.withdrawnAt !== undefined) {
+    throw new LacreError('server.node.unauthenticated', `this SVID of ${svid.spiffeId.uri} was withdrawn: enrol again`);
+  }
   if (node.banned) throw new LacreError('server.node.banned', `node ${svid.spiffeId.uri} is banned`);
   if (node.akPublic === undefined) {
     throw new LacreError('server.node.unauthenticated', `node ${svid.spiffeId.uri} must enrol again`);
@@ -60,7 +63,7 @@ export function authenticate(
 }
 
 async function firstHello(incoming: AsyncIterator<AttestRequest>): Promise<AttestHello> {
-  const first = await withTimeout(incoming.next(), LIMITS.helloMs, 'the node said no hello in time');
+  const first = await withTimeout(nextMessage(incoming), LIMITS.helloMs, 'the node said no hello in time');
   if (first.done === true || first.value.message.case !== 'hello') {
     throw new LacreError('server.protocol', 'a session begins with a hello');
   }

@@ -31,6 +31,8 @@ import {
   type EnrolResult,
 } from '../../src/proto/lacre/v1/node_pb.ts';
 import { type Container, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
+import { Agent } from '../../src/proto/spire/api/server/agent/v1/agent_pb.ts';
+import { Bundle } from '../../src/proto/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig } from '../../src/server/config.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
@@ -124,6 +126,10 @@ export class TestServer {
     return this.#admin.service(Entry);
   }
 
+  get agents() {
+    return this.#admin.service(Agent);
+  }
+
   /** Ends the server and starts another on the same database. */
   async restart(): Promise<void> {
     await this.stop();
@@ -137,7 +143,6 @@ export class TestServer {
   }
 
   async bundle(): Promise<Uint8Array[]> {
-    const { Bundle } = await import('../../src/proto/spire/api/server/bundle/v1/bundle_pb.ts');
     const bundle = await this.#admin.service(Bundle).getBundle({});
     return bundle.x509Authorities.map(({ asn1 }) => asn1);
   }
@@ -597,7 +602,10 @@ export class ScriptedSession {
   }
 
   tellMore(...containers: Container[]): void {
-    this.send({ case: 'containers', value: { containers: containers.map(encodeContainer), gone: [], complete: false } });
+    this.send({
+      case: 'containers',
+      value: { containers: containers.map(encodeContainer), gone: [], complete: false },
+    });
   }
 
   sayGone(...containers: Container[]): void {
