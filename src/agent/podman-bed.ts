@@ -1,0 +1,130 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { PodmanPlace } from './podman-source.ts';
+import { Proc } from './proc.ts';
+
+/** Only tests use this: a podman of their own, with real containers, that leaves the machine's alone. */
+export interface PodmanBed {
+  readonly folder: string;
+  readonly place: PodmanPlace;
+  readonly proc: Proc;
+  /** Runs podman; its output. Throws where it fails. */
+  podman(...args: string[]): string;
+  /** Starts a container in a user namespace of its own, number `n` of the bed; its id. */
+  run(name: string, n: number, ...args: string[]): string;
+  /** Removes containers, by force. */
+  remove(...names: string[]): void;
+  /** Starts podman's REST service on a socket; ends with the bed. */
+  serve(socket: string): Promise<void>;
+  close(): void;
+}
+
+export const BED_IMAGE = 'localhost/lacre-bed:1';
+export const BED_UID_BASE = 700_000;
+const UNIFIED = '/sys/fs/cgroup/unified';
+/** Needs no capability that a root without CAP_SYS_RESOURCE lacks, and no controller. */
+const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024', '--pids-limit=-1'];
+
+/** Why no bed can be had on this machine; undefined: it can. With CI=true a machine that has podman must have one. */
+export function bedMissing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'real containers need root';
+  for (const program of ['podman', 'runc', 'gcc', 'unshare', 'nsenter', 'tar']) {
+    if (spawnSync('which', [program]).status !== 0) return `${program} is not installed`;
+  }
+  return undefined;
+}
+
+/**
+ * @param program C source of the image's only program, /app, linked statically.
+ * Throws where podman can't be set up.
+ */
+export async function makePodmanBed(program: string): Promise<PodmanBed> {
+  const folder = mkdtempSync(join(tmpdir(), 'lacre-bed-'));
+  chmodSync(folder, 0o755);
+  const place = { storage: join(folder, 'storage'), run: join(folder, 'run') };
+  // All mounts, and on a machine with both cgroup versions a view of version 2 alone, in a mount namespace of the bed's.
+  const script = `${existsSync(UNIFIED) ? 'umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && ' : ''}echo up && exec sleep 1000000`;
+  const holder = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(holder.stdout, 'data');
+  const inside = ['-m', '-t', String(holder.pid), 'podman', '--root', place.storage, '--runroot', place.run];
+  const words = [...inside, '--cgroup-manager=cgroupfs', '--runtime', 'runc'];
+  const podman = (...args: string[]): string => run('nsenter', [...words, ...args]);
+  const services: ReturnType<typeof spawn>[] = [];
+  makeImage(folder, program, podman);
+  return {
+    folder,
+    place,
+    proc: new Proc({ cgroupRoot: existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup', hostPid: process.pid }),
+    podman,
+    run: (name, n, ...args) => {
+      const map = `0:${BED_UID_BASE + n * 1024}:1024`;
+      const own = ['--uidmap', map, '--gidmap', map, '--network=none', '--pull=never', ...LIMITS];
+      return (
+        podman('run', '-d', '--name', name, ...own, ...args)
+          .trim()
+          .split('\n')
+          .at(-1) ?? ''
+      );
+    },
+    remove: (...names) => removeAgain(podman, names),
+    serve: async (socket) => {
+      const service = spawn('nsenter', [...words, 'system', 'service', '--time=0', `unix://${socket}`], {
+        stdio: 'ignore',
+      });
+      services.push(service);
+      for (let waited = 0; !existsSync(socket); waited += 50) {
+        if (waited > 10_000) throw new Error('podman does not serve its API');
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    close: () => {
+      try {
+        removeAgain(podman, ['-a']);
+      } finally {
+        for (const service of services) service.kill('SIGKILL');
+        holder.kill('SIGKILL');
+        rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      }
+    },
+  };
+}
+
+/** A mount of a container that ended a moment ago can still be busy. */
+function removeAgain(podman: (...args: string[]) => string, names: readonly string[]): void {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      podman('rm', '-f', '-t', '0', ...names);
+      return;
+    } catch (error) {
+      if (attempt === 5 || !String(error).includes('busy')) throw error;
+    }
+  }
+}
+
+function makeImage(folder: string, program: string, podman: (...args: string[]) => string): void {
+  const root = join(folder, 'root');
+  for (const name of ['proc', 'sys', 'dev', 'etc', 'tmp', 'run', 'var/tmp'])
+    mkdirSync(join(root, name), { recursive: true });
+  const source = join(folder, 'app.c');
+  writeFileSync(source, program);
+  run('gcc', ['-O1', '-static', '-o', join(folder, 'app'), source]);
+  copyFileSync(join(folder, 'app'), join(root, 'app'));
+  writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/app\n');
+  run('tar', ['-C', root, '-cf', join(folder, 'root.tar'), '.']);
+  const changes = ['ENTRYPOINT ["/app"]', 'ENV LEVEL=1', 'ENV KEPT=yes', 'LABEL of=image'].flatMap((line) => [
+    '--change',
+    line,
+  ]);
+  podman('import', ...changes, join(folder, 'root.tar'), BED_IMAGE);
+}
+
+function run(program: string, args: string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 });
+  if (error !== undefined || status !== 0) throw new Error(`${program} ${args.join(' ')}: ${error?.message ?? stderr}`);
+  return stdout;
+}
