@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commandLineDigest } from '../boot/command-line.ts';
-import { parseEventLog } from '../boot/event-log.ts';
+import { type BootEvent, parseEventLog } from '../boot/event-log.ts';
 import { replayEventLog } from '../boot/replayed-boot.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { imaPolicy } from '../ima/policy.ts';
@@ -21,21 +21,17 @@ const reference = hostFromRun(read, 'sealed', sample);
 const scene = () => new Scene(sample, reference).start();
 const grade = (s: Scene) => s.judgeHost().selectors.findLast((selector) => selector.startsWith('lacre:host:'));
 
-/** The scene with an approved command line that is sealed, which the sample's is but for verity. */
-function sealable(): Scene {
-  const s = scene();
-  const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
-  const event = sample.boot.events.find(({ digests }) =>
-    Buffer.from(digests.sha256 ?? []).equals(commandLineDigest(reference.boot.commandLines[0] ?? '')),
+/** The scene booted with another command line, approved as well. */
+function bootedWith(line: string): Scene {
+  const known = commandLineDigest(reference.boot.commandLines[0] ?? '');
+  const isLine = ({ digests }: BootEvent) => Buffer.from(digests.sha256 ?? []).equals(known);
+  assert.equal(sample.boot.events.filter(isLine).length, 1);
+  const digest = { sha256: commandLineDigest(line) };
+  const boot = replayEventLog(
+    sample.boot.events.map((event) => (isLine(event) ? { ...event, digests: digest } : event)),
   );
-  assert.ok(event);
-  const events = sample.boot.events.map((e) =>
-    e === event ? { ...e, digests: { ...e.digests, sha256: commandLineDigest(line) } } : e,
-  );
-  const boot = replayEventLog(events);
-  s.evidence = { boot };
-  s.host = { ...s.host, boot: { ...s.host.boot, commandLines: [line] } };
-  return s;
+  const s = new Scene({ ...sample, boot }, { ...reference, boot: { ...reference.boot, commandLines: [line] } });
+  return s.start();
 }
 
 test('a node that is as it should be: standard, and why not sealed', () => {
@@ -53,33 +49,49 @@ test('a node that is as it should be: standard, and why not sealed', () => {
   );
 });
 
-test('sealed: verity, and none of the general-purpose tools', () => {
-  // The aggregate is of the sample's boot, so a boot with another command line must not be taken.
-  assert.deepEqual(codesOf(sealable().judgeHost()), ['! ima.aggregate.unexpected']);
-  const s = sealable();
-  const boot = s.evidence.boot;
-  assert.ok(boot);
-  const fresh = new Scene({ ...sample, boot }, s.host);
-  fresh.host = { ...fresh.host, boot: s.host.boot };
-  fresh.start();
-  assert.equal(grade(fresh), 'lacre:host:sealed');
-  assert.deepEqual(codesOf(fresh.judgeHost()), []);
-  fresh.host = {
-    ...fresh.host,
-    boot: { ...fresh.host.boot, pcrs: new Map([...fresh.host.boot.pcrs].filter(([pcr]) => pcr !== 0)) },
-  };
-  assert.deepEqual(codesOf(fresh.judgeHost()), ['boot.firmware.unpinned', 'appraisal.firmware.open']);
-  fresh.host = s.host;
-  fresh.host = {
-    ...fresh.host,
-    policy: imaPolicy(POOL),
-    uidPoolBase: POOL,
-    nextInit: '/sbin/init',
-    files: filesOf({ '/sbin/init': 'init', '/usr/bin/python3.11': 'py', '/bin/tpm2_quote': 'q' }),
-  };
-  fresh.hostRan('/usr/bin/python3.11', 'py').hostRan('/bin/tpm2_quote', 'q');
-  assert.deepEqual(codesOf(fresh.judgeHost()), ['appraisal.tool.present', 'appraisal.tool.present']);
-  assert.equal(grade(fresh), 'lacre:host:standard');
+test('sealed: verity, pinned firmware, and none of the general-purpose tools', () => {
+  const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
+  const s = bootedWith(line);
+  assert.deepEqual(codesOf(s.judgeHost()), []);
+  assert.equal(grade(s), 'lacre:host:sealed');
+  const { host } = s;
+  const unpinned = new Map([...host.boot.pcrs].filter(([pcr]) => pcr !== 0));
+  s.host = { ...host, boot: { ...host.boot, pcrs: unpinned } };
+  assert.deepEqual(codesOf(s.judgeHost()), ['boot.firmware.unpinned', 'appraisal.firmware.open']);
+  const tools = { '/usr/bin/python3.11': 'py', '/bin/tpm2_quote': 'q', '/usr/bin/shred': 's' };
+  s.host = { ...host, files: filesOf({ '/sbin/init': 'init', ...tools }) };
+  for (const [path, content] of Object.entries(tools)) s.hostRan(path, content);
+  assert.deepEqual(codesOf(s.judgeHost()), ['appraisal.tool.present', 'appraisal.tool.present']);
+  assert.equal(grade(s), 'lacre:host:standard');
+});
+
+test('the command line decides what is closed', () => {
+  const without = (word: string) => bootedWith((reference.boot.commandLines[0] ?? '').replace(word, 'x'));
+  const cases: [Scene, string, string[]][] = [
+    [without('sysctl.kernel.yama.ptrace_scope=3'), 'standard', ['appraisal.memory.open', 'appraisal.root.unverified']],
+    [
+      without('lockdown=integrity'),
+      'open',
+      ['appraisal.kernel.open', 'appraisal.memory.open', 'appraisal.root.unverified'],
+    ],
+    [without('sysctl.kernel.kexec_load_disabled=1'), 'open', ['appraisal.kernel.open', 'appraisal.root.unverified']],
+    [
+      bootedWith('module.sig_enforce=1 sysctl.kernel.kexec_load_disabled=1'),
+      'standard',
+      ['appraisal.memory.open', 'appraisal.memory.open', 'appraisal.root.unverified'],
+    ],
+  ];
+  for (const [s, expected, codes] of cases) {
+    assert.equal(grade(s), `lacre:host:${expected}`);
+    assert.deepEqual(codesOf(s.judgeHost()), codes);
+  }
+});
+
+test('a list whose boot_aggregate is of another boot is refused', () => {
+  const s = scene();
+  const { boot } = readSample(read, 'podman-good');
+  s.evidence = { boot };
+  assert.ok(codesOf(s.judgeHost()).includes('! ima.aggregate.unexpected'));
 });
 
 test('no reference values: nothing is trusted', () => {

@@ -16,8 +16,8 @@ export class OwnerState {
   /** By closure: the domain's containers share one, and unattributed entries are judged for each. */
   #judgements = new WeakMap<object, Judgement>();
 
-  constructor(max: number) {
-    this.sightings = new SightingSet(max);
+  constructor(max: number, byOwner = false) {
+    this.sightings = new SightingSet(max, byOwner);
   }
 
   /** Judged by a closure, or by any other judge that `key` stands for. Only what is new since the last time costs. */
@@ -42,7 +42,7 @@ export class OwnerState {
 export class EpochAppraisal {
   readonly host = new OwnerState(MAX_SIGHTINGS.host);
   readonly shared = new OwnerState(MAX_SIGHTINGS.domain);
-  readonly unattributed = new OwnerState(MAX_SIGHTINGS.unattributed);
+  readonly unattributed = new OwnerState(MAX_SIGHTINGS.unattributed, true);
   readonly #domains = new Map<string, OwnerState>();
   readonly #closures = new Map<string, Closure>();
   readonly #violations: Sighting[] = [];

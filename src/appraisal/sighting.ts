@@ -47,10 +47,13 @@ export class SightingSet {
   readonly #keys = new Map<string, Sighting>();
   readonly #list: Sighting[] = [];
   readonly #max: number;
+  readonly #byOwner: boolean;
   #dropped = 0;
 
-  constructor(max: number) {
+  /** @param byOwner files of different uids are kept apart, as their owner may become known later. */
+  constructor(max: number, byOwner = false) {
     this.#max = max;
+    this.#byOwner = byOwner;
   }
 
   get list(): readonly Sighting[] {
@@ -64,7 +67,7 @@ export class SightingSet {
 
   /** False where it was there already, or does not fit. */
   add(sighting: Sighting): boolean {
-    const key = keyOf(sighting);
+    const key = this.#keyOf(sighting);
     if (this.#keys.has(key)) return false;
     if (this.#list.length >= this.#max) {
       this.#dropped++;
@@ -78,7 +81,9 @@ export class SightingSet {
   /** Whether a file with one of these contents was executed, as entries of containers say it. */
   wasExecuted(path: string, digests: Iterable<string>): boolean {
     const entry = { pcr: EXECUTED_PCR, template: 'evm-sig', digestState: 'usable' as const, path };
-    return [...digests].some((hex) => this.#keys.has(keyOf({ ...entry, hex })));
+    const wanted = new Set([...digests].map((hex) => keyOf({ ...entry, hex })));
+    if (this.#byOwner) return this.#list.some((sighting) => wanted.has(keyOf(sighting)));
+    return [...wanted].some((key) => this.#keys.has(key));
   }
 
   /** Takes out what fulfils a condition. */
@@ -87,8 +92,12 @@ export class SightingSet {
     if (taken.length === 0) return taken;
     const kept = this.#list.filter((sighting) => !condition(sighting));
     this.#list.splice(0, this.#list.length, ...kept);
-    for (const sighting of taken) this.#keys.delete(keyOf(sighting));
+    for (const sighting of taken) this.#keys.delete(this.#keyOf(sighting));
     return taken;
+  }
+
+  #keyOf(sighting: Sighting): string {
+    return this.#byOwner ? `${sighting.iuid} ${keyOf(sighting)}` : keyOf(sighting);
   }
 }
 
