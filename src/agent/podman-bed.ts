@@ -59,7 +59,7 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
   return {
     folder,
     place,
-    proc: new Proc({ cgroupRoot: existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup', hostPid: process.pid }),
+    proc: new Proc({ cgroupRoot: existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup' }),
     podman,
     run: (name, n, ...args) => {
       const map = `0:${BED_UID_BASE + n * 1024}:1024`;

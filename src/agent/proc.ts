@@ -46,7 +46,7 @@ export interface ProcPlace {
   readonly root?: string;
   /** Where cgroup version 2 is mounted. */
   readonly cgroupRoot?: string;
-  /** A process in the host's own namespaces. */
+  /** A process in the host's own namespaces; the kernel's own thread by default. */
   readonly hostPid?: number;
 }
 
@@ -58,10 +58,10 @@ export interface ProcPlace {
 export class Proc {
   readonly root: string;
   readonly #cgroupRoot: string;
-  readonly #hostPid: number;
+  readonly #hostPid: number | undefined;
   #host: Namespaces | undefined;
 
-  constructor({ root = '/proc', cgroupRoot = '/sys/fs/cgroup', hostPid = 1 }: ProcPlace = {}) {
+  constructor({ root = '/proc', cgroupRoot = '/sys/fs/cgroup', hostPid }: ProcPlace = {}) {
     this.root = root;
     this.#cgroupRoot = cgroupRoot;
     this.#hostPid = hostPid;
@@ -100,7 +100,7 @@ export class Proc {
 
   /** The host's own namespaces; they never change. */
   hostNamespaces(): Namespaces {
-    this.#host ??= this.namespaces(this.#hostPid);
+    this.#host ??= this.namespaces(this.#hostPid ?? this.#kthreadd());
     return this.#host;
   }
 
@@ -131,6 +131,16 @@ export class Proc {
   uptimeSeconds(): number {
     const text = readKernelFile(join(this.root, 'uptime'), MAX_TEXT_BYTES).toString('latin1');
     return Number.parseFloat(text);
+  }
+
+  /** Process 2 where it is a kernel thread, which is in no namespace but the first ones: it has no executable. Else 1. */
+  #kthreadd(): number {
+    try {
+      readlinkSync(this.#path(2, 'exe'));
+      return 1;
+    } catch (error) {
+      return codeOf(error) === 'ENOENT' && this.status(2).parentPid === 0 ? 2 : 1;
+    }
   }
 
   #text(pid: number, file: string): Buffer {
