@@ -32,8 +32,11 @@ export class PendingPrefixes {
   #before = new Int32Array(FIRST_CAPACITY);
   readonly #last: [number, number, number] = [-1, -1, -1];
   #length = 0;
+  readonly #bound: number;
 
-  constructor(start: ListPcrs) {
+  /** @param bound entries that may wait for their proof. */
+  constructor(start: ListPcrs, bound: number = MAX_PENDING) {
+    this.#bound = bound;
     this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
     this.#now = this.#base.map((value) => Buffer.concat([value, Buffer.alloc(32)]));
   }
@@ -47,6 +50,7 @@ export class PendingPrefixes {
     const slot = LIST_PCRS.indexOf(pcr);
     const fold = this.#now[slot] ?? this.#values;
     const index = this.#length;
+    if (index >= this.#bound) throw tooMany(this.#bound);
     if (index >= this.#slots.length) this.#grow();
     fold.write(digest, 32, 32, 'latin1');
     const value = hash('sha256', fold, 'binary');
@@ -90,13 +94,6 @@ export class PendingPrefixes {
   }
 
   #grow(): void {
-    if (this.#length >= MAX_PENDING) {
-      throw new LacreError(
-        'ima.list.oversized',
-        `more than ${MAX_PENDING} entries of the measurement list wait for a quote`,
-        { bound: MAX_PENDING },
-      );
-    }
     const values = Buffer.alloc(this.#values.length * 2);
     this.#values.copy(values);
     const slots = new Uint8Array(this.#slots.length * 2);
@@ -162,4 +159,9 @@ export class PrefixWalk {
     if (pcr10 === undefined || pcr13 === undefined || pcr14 === undefined) throw new TypeError('a list has three PCRs');
     return { pcr10, pcr13, pcr14 };
   }
+}
+
+function tooMany(bound: number): LacreError {
+  const sentence = `more than ${bound} entries of the measurement list wait for a quote`;
+  return new LacreError('ima.list.oversized', sentence, { bound });
 }
