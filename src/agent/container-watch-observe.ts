@@ -47,17 +47,26 @@ interface KnownMounts {
   readonly mounts: readonly Mount[];
 }
 
+interface KnownRecord {
+  readonly engine: EngineContainer;
+  readonly mounts: readonly Mount[];
+  /** All else that the record is made of. */
+  readonly facts: string;
+  readonly observed: ObservedContainer;
+}
+
 /** A container is still being made while its first process has not what its configuration says, but no longer than this. */
 const STARTING_SECONDS = 10;
 const TICKS = 100;
 const MAX_LABELS = 1024;
 const MAX_LABEL_LENGTH = 4096;
 
-/** Looks at containers; keeps of each only what spares parsing the same mounts again. */
+/** Looks at containers; keeps of each what spares making the same record again. */
 export class ContainerObserver {
   readonly #proc: Proc;
   readonly #place: PodmanPlace;
   readonly #mounts = new Map<string, KnownMounts>();
+  readonly #records = new Map<string, KnownRecord>();
 
   constructor(proc: Proc, place: PodmanPlace) {
     this.#proc = proc;
@@ -79,7 +88,9 @@ export class ContainerObserver {
 
   /** Drops what is kept of all containers but these. */
   keep(ids: ReadonlySet<string>): void {
-    for (const id of this.#mounts.keys()) if (!ids.has(id)) this.#mounts.delete(id);
+    for (const known of [this.#mounts, this.#records]) {
+      for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
+    }
   }
 
   #observe(engine: EngineContainer): ObservedContainer | undefined {
@@ -92,16 +103,31 @@ export class ContainerObserver {
     const uidMap = proc.uidMap(pid);
     const namespaces = proc.namespaces(pid);
     if (isStarting(engine, status, uidMap.length, initStartTicks, proc)) return undefined;
-    const container = recordOf(engine, {
+    const seen = {
       initStartTicks,
       mounts: this.#mountsOf(engine),
       processes: summarizeProcesses(proc, status, containerCgroup(cgroup, engine.id)),
       uidMap,
       hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === proc.hostNamespaces()[kind]),
-    });
+    };
+    const observed = this.#recorded(engine, seen, namespaces);
+    return proc.startTicks(pid) === initStartTicks ? observed : undefined;
+  }
+
+  /** The record, made anew only where something is not as it was. */
+  #recorded(engine: EngineContainer, seen: Seen, namespaces: Namespaces): ObservedContainer {
+    const { initStartTicks, mounts, processes, uidMap, hostNamespaces } = seen;
+    const ids = uidMap.flatMap(({ inside, outside, length }) => [inside, outside, length]);
+    const sets = [Object.values(processes), ids, Object.values(namespaces), hostNamespaces];
+    const facts = [initStartTicks, ...sets.map((set) => set.join(' '))].join('|');
+    const known = this.#records.get(engine.id);
+    if (known?.engine === engine && known.mounts === mounts && known.facts === facts) return known.observed;
+    const container = recordOf(engine, seen);
     const bytes = encodeContainer(container);
-    if (proc.startTicks(pid) !== initStartTicks) return undefined;
-    return { id: engine.id, initPid: pid, initStartTicks, namespaces, container, bytes, sha256: sha256(bytes) };
+    const { id, initPid } = engine;
+    const observed = { id, initPid, initStartTicks, namespaces, container, bytes, sha256: sha256(bytes) };
+    this.#records.set(id, { engine, mounts, facts, observed });
+    return observed;
   }
 
   #mountsOf(engine: EngineContainer): readonly Mount[] {
