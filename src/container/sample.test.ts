@@ -10,6 +10,7 @@ import {
   NodeObservationSchema,
 } from '../proto/lacre/v1/record_pb.ts';
 import { classifyContainers } from './attribution.ts';
+import { capabilitySet } from './capability.ts';
 import { parseCgroup } from './cgroup.ts';
 import { parseMountInfo } from './mount-info.ts';
 import { nestedDenial } from './nested-namespace.ts';
@@ -67,6 +68,7 @@ function claimed(name: string): ClaimedContainer {
   const status = parseProcessStatus(section(name, 'status'));
   const config = JSON.parse(readFileSync(new URL(`${name}.config.json`, folder), 'utf8'));
   const profile = parseSeccompProfile(config.linux.seccomp);
+  assert.equal(capabilitySet(config.process.capabilities.bounding), status.bounding, 'a runtime gives what it is told');
   const fields: Partial<Container> = {
     id: parseCgroup(section(name, 'cgroup'))?.containerId ?? '',
     engine: 'podman',
