@@ -64,6 +64,8 @@ interface Pending {
 }
 
 const ANSWER_TIMEOUT_MS = 30_000;
+/** What one answer on reused evidence takes the server, signature and commit: about. */
+const REUSED_ANSWER_MS = 1;
 const LATE = 'the server gave no answer in time';
 /** DESIGN section 8: hold-off at most a twentieth of the chip's own quote time. */
 const HOLD_OFF_PART = 1 / 20;
@@ -90,6 +92,8 @@ export class Batcher {
   readonly #underQuote = new Set<bigint>();
   /** Answered on reused evidence, in the order of the answers. */
   readonly #toConfirm = new Map<bigint, Pending>();
+  /** Asked for on reused evidence, and not answered yet. */
+  readonly #onReused = new Set<bigint>();
   #inFlight: InFlight | undefined;
   readonly #judged = new Bell();
   #nextId = 1n;
@@ -125,8 +129,8 @@ export class Batcher {
       reject(this.#ended);
     } else {
       this.#pending.set(id, pending);
-      if (options.underQuote === true || !this.#quoted) this.#enqueue(pending);
-      else this.#send({ case: 'request', value: requestOf(pending) });
+      if (options.underQuote === true || !this.#quoted || this.#crowded()) this.#enqueue(pending);
+      else this.#askOnReused(pending);
     }
     return { id, outcome: promise };
   }
@@ -161,6 +165,7 @@ export class Batcher {
 
   receiveAnswer({ id, outcome }: Answer): void {
     if (outcome.case === 'quoteNeeded' && this.#inFlight?.requests.has(id) === true) this.#takeBack();
+    this.#onReused.delete(id);
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     if (outcome.case === 'quoteNeeded' && !pending.abandoned) {
@@ -294,6 +299,16 @@ export class Batcher {
         await new Bell().wait(QUOTE_RETRY_MS, signal);
       }
     }
+  }
+
+  /** Whether a crowd is faster under one quote, with one commit for all, than one by one on reused evidence. */
+  #crowded(): boolean {
+    return this.#onReused.size * REUSED_ANSWER_MS > this.#quoteMs;
+  }
+
+  #askOnReused(pending: Pending): void {
+    this.#onReused.add(pending.id);
+    this.#send({ case: 'request', value: requestOf(pending) });
   }
 
   #enqueue(pending: Pending): void {

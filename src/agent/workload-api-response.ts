@@ -21,6 +21,8 @@ const STATUS_NUMBER: Readonly<Record<GrpcStatus, number>> = {
 };
 /** What may wait in a stream's buffer for a client that reads slowly. */
 const MAX_BUFFERED_BYTES = 128 * 1024;
+/** Made once: an abort without a reason makes an error with a stack each time. */
+const CLOSED = new Error('the stream is closed');
 const MAX_STATUS_MESSAGE = 4_000;
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
@@ -34,7 +36,7 @@ export class GrpcResponse implements WorkloadSink {
     this.#stream = stream;
     const closed = new AbortController();
     this.signal = closed.signal;
-    stream.once('close', () => closed.abort());
+    stream.once('close', () => closed.abort(CLOSED));
   }
 
   write(message: Uint8Array): boolean {

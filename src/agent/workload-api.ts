@@ -178,14 +178,18 @@ function methodOf(headers: { readonly [name: string]: string | string[] | undefi
 function readRequest(stream: ServerHttp2Stream, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const reader = new FrameReader();
+    let settled = false;
     const settle = (error?: unknown) => {
+      settled = true;
       clearTimeout(timer);
       if (error === undefined) resolve();
       else reject(error);
     };
     const late = () => settle(new LacreError('agent.workload.message', 'the request message did not come in time'));
     const timer = setTimeout(late, WORKLOAD_LIMITS.requestMs);
-    const ended = () => settle(new LacreError('agent.workload.message', 'the request ended before its message'));
+    const ended = () => {
+      if (!settled) settle(new LacreError('agent.workload.message', 'the request ended before its message'));
+    };
     stream.on('data', (bytes: Buffer) => {
       try {
         if (reader.push(bytes) !== undefined) settle();

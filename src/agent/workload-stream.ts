@@ -75,7 +75,7 @@ export class WorkloadStream implements Subscriber {
   /** Runs until the client leaves or the stream is ended. Never rejects. */
   async run(): Promise<void> {
     const { link, sink, log } = this.#deps;
-    const onAbort = () => this.#stop.abort();
+    const onAbort = () => this.#stop.abort(sink.signal.reason);
     sink.signal.addEventListener('abort', onAbort, { once: true });
     try {
       while (!this.#stop.signal.aborted) {
