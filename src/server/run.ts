@@ -7,7 +7,7 @@ import { startServer } from './server.ts';
 /**
  * Runs the server until SIGTERM or SIGINT. The environment (LACRE_SERVER_…) goes over the file, flags over both.
  * @param flags further arguments: "--ca-svid-ttl", "5m", …
- * Codes: server.config.invalid, cli.usage, and those of startServer.
+ * Codes: server.config.invalid, and those of startServer.
  */
 export async function runServer(file: string, flags: readonly string[]): Promise<void> {
   const server = await startServer(await loadServerConfig(file, flags));
@@ -35,9 +35,9 @@ function flagValues(flags: readonly string[]): Record<string, string> {
   for (let at = 0; at < flags.length; at++) {
     const [name = '', inline] = (flags[at] ?? '').split(/=(.*)/s, 2);
     if (!CONFIG_SETTINGS.some(({ flag }) => flag === name))
-      throw new LacreError('cli.usage', `${name} is no setting of the server (docs/server.md)`);
+      throw new LacreError('server.config.invalid', `${name} is no setting of the server (docs/server.md)`);
     const value = inline ?? flags[++at];
-    if (value === undefined) throw new LacreError('cli.usage', `${name} needs a value`);
+    if (value === undefined) throw new LacreError('server.config.invalid', `${name} needs a value`);
     values[name.slice(2)] = value;
   }
   return values;
