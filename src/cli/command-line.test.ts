@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttp2Server } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { imaPolicy } from '../ima/policy.ts';
+import { Entry } from '../proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig } from '../server/config.ts';
 import { type RunningServer, startServer } from '../server/server.ts';
+import { AdminClient } from './admin-client.ts';
 
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), 'lacre-cli-test-'));
@@ -83,27 +87,107 @@ test('a node is put into the inventory, found by the beginning of its EK, and de
   assert.deepEqual(JSON.parse((await lacre('node', 'list', '--output', 'json')).stdout), []);
 });
 
-test('each refusal has a status of its own and one sentence', async () => {
-  const cases: [number, string[], RegExp][] = [
-    [2, ['entry', 'create'], /needs --spiffe-id/],
-    [2, ['entry', 'creat'], /Did you mean create/],
-    [2, ['entry', 'create', '--selector', 'nocolon'], /a selector looks like/],
-    [2, ['node', 'add', '--ek-sha256', 'zz'], /hex/],
-    [2, ['node', 'add'], /either --ek-sha256 or --ek-certificate/],
-    [4, ['why', 'nobody'], /nobody/],
-    [4, ['image', 'delete', `sha256:${'0'.repeat(64)}`], /./],
-    [4, ['image', 'approve', '/nonexistent/image.tar'], /no such file/],
-    [5, ['--socket', '/nonexistent/admin.sock', 'entry', 'list'], /no lacre server answers at \/nonexistent/],
-    [5, ['api', 'fetch', 'x509', '--workload-socket', '/nonexistent/w.sock'], /Workload API at/],
-    [2, ['server', 'run', '--config', '/nonexistent.yaml'], /cannot be read/],
-    [2, ['server', 'run', '--config', '/nonexistent.yaml', '--no-such-setting', '1'], /no setting|cannot be read/],
+test('each refusal has a status and a code of its own and one sentence', async () => {
+  const entry = [
+    'entry',
+    'create',
+    '--spiffe-id',
+    'spiffe://example.org/twice',
+    '--parent-id',
+    'spiffe://example.org/node',
   ];
-  for (const [status, args, sentence] of cases) {
-    const ended = await lacre(...args);
+  assert.equal((await lacre(...entry, '--selector', 'unix:uid:1')).status, 0);
+  const cases: [number, string, string[], RegExp][] = [
+    [2, 'cli.usage', ['entry', 'create'], /needs --spiffe-id/],
+    [2, 'cli.usage', ['node', 'add'], /either --ek-sha256 or --ek-certificate/],
+    [2, 'cli.server.invalid', ['node', 'add', '--ek-sha256', 'zz'], /hex/],
+    [3, 'cli.server.refused', [...entry, '--selector', 'unix:uid:1'], /exist/],
+    [4, 'cli.server.missing', ['why', 'nobody'], /nobody/],
+    [4, 'cli.server.missing', ['image', 'delete', `sha256:${'0'.repeat(64)}`], /./],
+    [4, 'cli.file.missing', ['image', 'approve', '/nonexistent/image.tar'], /no such file/],
+    [
+      5,
+      'cli.server.unreachable',
+      ['--socket', '/nonexistent/admin.sock', 'entry', 'list'],
+      /no lacre server answers at/,
+    ],
+    [
+      5,
+      'cli.workload.unreachable',
+      ['api', 'fetch', 'x509', '--workload-socket', '/nonexistent/w.sock'],
+      /Workload API at/,
+    ],
+    [2, 'server.config.invalid', ['server', 'run', '--config', '/nonexistent.yaml'], /cannot be read/],
+    [
+      2,
+      'server.config.invalid',
+      ['server', 'run', '--config', main, '--no-such-setting', '1'],
+      /no setting|cannot be read/,
+    ],
+    [3, 'cli.prepare.incomplete', ['node', 'prepare', '--root', folder], /IMA policy/],
+  ];
+  for (const [status, code, args, sentence] of cases) {
+    const ended = await lacre('--output', 'json', ...args);
     assert.equal(ended.status, status, `${args.join(' ')}: ${ended.stderr}`);
-    assert.match(ended.stderr, sentence);
-    assert.doesNotMatch(ended.stderr, /\n\s+at /, 'no stack for people');
+    const { error } = JSON.parse(ended.stderr.trim().split('\n').at(-1) ?? '');
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, sentence);
   }
+});
+
+test('usage that cannot be parsed is answered with a hint, not with a stack', async () => {
+  for (const [args, hint] of [
+    [['entry', 'creat'], /Did you mean create/],
+    [['entry', 'create', '--selector', 'nocolon'], /a selector looks like/],
+  ] as const) {
+    const ended = await lacre(...args);
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, hint);
+    assert.doesNotMatch(ended.stderr, /\n\s+at /);
+  }
+});
+
+test('what the server does not serve is cli.server.failed', async () => {
+  using admin = new AdminClient(`${folder}/admin/admin.sock`);
+  await assert.rejects(
+    admin.call(() => admin.service(Entry).getAuthorizedEntries({})),
+    { code: 'cli.server.failed' },
+  );
+});
+
+test('a workload that is refused is told so, with status 3', async () => {
+  const socket = join(folder, 'workload.sock');
+  const api = createHttp2Server();
+  api.on('stream', (stream) => {
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '7', 'grpc-message': 'no identity issued' },
+      { endStream: true },
+    );
+  });
+  await new Promise<void>((resolve) => api.listen(socket, resolve));
+  try {
+    const ended = await lacre('--output', 'json', 'api', 'fetch', 'x509', '--workload-socket', `unix://${socket}`);
+    assert.equal(ended.status, 3, ended.stderr);
+    assert.equal(JSON.parse(ended.stderr).error.code, 'cli.workload.refused');
+    assert.match(ended.stderr, /no identity issued/);
+  } finally {
+    api.close();
+  }
+});
+
+test('node prepare writes what can be written, whole, and finds it there the next time', async () => {
+  const root = join(folder, 'root');
+  await mkdir(join(root, 'etc'), { recursive: true });
+  await writeFile(join(root, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\n');
+  await writeFile(join(root, 'etc/subuid'), 'me:100000:65536\n');
+  const applied = await lacre('--output', 'json', 'node', 'prepare', '--root', root, '--apply');
+  assert.equal(applied.status, 0, applied.stderr);
+  assert.ok(JSON.parse(applied.stdout).every((item: { state: string }) => item.state === 'there'));
+  assert.equal(await readFile(join(root, 'etc/lacre/ima-policy'), 'utf8'), imaPolicy());
+  assert.equal(await readFile(join(root, 'etc/subuid'), 'utf8'), 'me:100000:65536\ncontainers:200000:20000000\n');
+  const again = await lacre('--output', 'json', 'node', 'prepare', '--root', root);
+  assert.equal(again.status, 0);
+  assert.ok(JSON.parse(again.stdout).every((item: { written: boolean }) => !item.written));
 });
 
 test('help has examples for every command, and completion knows the commands', async () => {
