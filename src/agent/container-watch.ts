@@ -38,6 +38,7 @@ export class ContainerWatch {
   #engine = new Map<string, EngineContainer>();
   #observed = new Map<string, ObservedContainer>();
   #looking: Promise<void> | undefined;
+  #listing: Promise<EngineContainer[]> | undefined;
   readonly #refreshing = new Map<string, Promise<ObservedContainer | undefined>>();
   #timer: NodeJS.Timeout | undefined;
   #running = false;
@@ -122,7 +123,11 @@ export class ContainerWatch {
   }
 
   async #lookOnce(): Promise<void> {
-    const listed = await this.#inTime(this.#options.source.list());
+    // An engine that hangs is not asked again before it has answered.
+    this.#listing ??= this.#options.source.list().finally(() => {
+      this.#listing = undefined;
+    });
+    const listed = await this.#inTime(this.#listing);
     const seen = new Map<string, ObservedContainer>();
     const faults: unknown[] = [];
     for (const container of listed) {
