@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { sha256 } from '../bytes/sha256.ts';
 import { type ClaimedRecord, decodeRecord } from '../container/record.ts';
 import { LacreError } from '../lacre-error.ts';
@@ -17,6 +18,9 @@ export interface BatchRequest {
   readonly subject: Uint8Array;
   readonly leaf: Uint8Array;
 }
+
+/** Requests that are decoded and hashed without a pause: a few milliseconds. */
+const REQUESTS_PER_TURN = 64;
 
 /** Requests of one Evidence in the order of the tree's leaves, and the ids that it confirms. */
 export interface Batch {
@@ -48,14 +52,18 @@ export function parseRequest(request: WorkloadRequest): BatchRequest {
  * @param confirmed leaf of a request that was answered on reused evidence and waits for this; undefined: there is none.
  * Codes: server.protocol (a confirmation of nothing), server.limit, tpm.* (equal leaves), container.*.
  */
-export function parseBatch(
+export async function parseBatch(
   evidence: Evidence,
   maxRequests: number,
   confirmed: (id: bigint) => Uint8Array | undefined,
-): Batch {
+): Promise<Batch> {
   if (evidence.requests.length > maxRequests) throw oversized('requests', maxRequests);
   if (evidence.confirms.length > maxRequests) throw oversized('confirms', maxRequests);
-  const requests = evidence.requests.map(parseRequest);
+  const requests: BatchRequest[] = [];
+  for (const request of evidence.requests) {
+    requests.push(parseRequest(request));
+    if (requests.length % REQUESTS_PER_TURN === 0) await nextTurn();
+  }
   const leaves = requests.map((request) => request.leaf);
   for (const id of evidence.confirms) {
     const leaf = confirmed(id);

@@ -57,7 +57,7 @@ export async function* enrol(
     const challenge = challengeOf(deps);
     yield response({ case: 'challenge', value: { ...credentialOf(claim, challenge), nonce: challenge.nonce } });
     const { state, evidence } = await receiveEvidence(deps, claim, incoming, deadline);
-    const host = appraise(deps, claim, challenge, hello, exporter, state, evidence);
+    const host = await appraise(deps, claim, challenge, hello, exporter, state, evidence);
     yield response({ case: 'result', value: await admit(deps, claim, hello, host, state) });
   } catch (error) {
     if (error instanceof LacreError)
@@ -113,7 +113,7 @@ async function receiveEvidence(
 }
 
 /** Codes: tpm.*, ima.*, server.evidence.refused (as RefusedError with the verdict). */
-function appraise(
+async function appraise(
   deps: ServerDeps,
   claim: EnrolmentClaim,
   { nonce, secret, madeAt }: Challenge,
@@ -121,7 +121,7 @@ function appraise(
   exporter: Uint8Array,
   state: NodeState,
   evidence: EnrolEvidence,
-): Verdict {
+): Promise<Verdict> {
   const quote = verifyQuote({
     attest: evidence.attest,
     signature: evidence.signature,
@@ -137,8 +137,8 @@ function appraise(
     }),
   });
   if (evidence.observation !== undefined) state.observe(evidence.observation);
-  state.verify(quote);
-  state.settle();
+  await state.verify(quote);
+  await state.settle();
   const host = state.judgeHost(madeAt);
   if (!host.trusted) throw refuse(deps, claim, host, state);
   return host;

@@ -41,21 +41,22 @@ export class NodeContainers {
     return this.#observation ?? create(NodeObservationSchema);
   }
 
-  /** Codes: container.*, server.limit, server.protocol. */
-  change(change: ContainerChange, now: Date): void {
+  /** Returns the ids of those that are new or changed. Codes: container.*, server.limit. */
+  change(change: ContainerChange, now: Date): string[] {
     if (change.containers.length + change.gone.length > 2 * this.#limit) throw tooMany(this.#limit);
     for (const id of change.gone) {
       this.#running.delete(id);
       this.#former.delete(id);
     }
-    for (const bytes of change.containers) {
-      const container = decodeContainer(bytes);
+    const told = change.containers.map(decodeContainer);
+    for (const container of told) {
       this.#keepFormer(container.claim.id, now);
       this.#running.set(container.claim.id, container);
     }
     if (this.#running.size > this.#limit) throw tooMany(this.#limit);
     this.#complete ||= change.complete;
     this.apply(false);
+    return told.map(({ claim }) => claim.id);
   }
 
   observe(observation: NodeObservation): void {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EpochAppraisal } from '../appraisal/epoch-appraisal.ts';
 import type { DomainBook } from '../container/domain-book.ts';
 import { type Owner, ownerOf } from '../container/owner.ts';
@@ -9,6 +10,16 @@ interface Orphan {
   readonly entry: Measurement;
   readonly since: number;
 }
+
+/** Whose entries came since it was asked last. */
+export interface Touched {
+  /** Entries that may speak against anybody: of the host, shared, unattributed, violations. */
+  readonly anybody: boolean;
+  readonly domains: ReadonlySet<string>;
+}
+
+/** Entries that are sorted without a pause: about 5 ms. */
+const ENTRIES_PER_TURN = 4096;
 
 /**
  * Sorts the entries of one epoch's list by owner. What a quote covers is in `quoted`, and alone may speak for anybody;
@@ -22,6 +33,8 @@ export class EntrySorter {
   #ahead = new EpochAppraisal();
   #unquoted: Measurement[] = [];
   #orphans: Orphan[] = [];
+  #anybody = false;
+  #domains = new Set<string>();
   /** Before the first quote nothing can be withdrawn on this list, so nothing is sorted ahead. */
   #settled = false;
 
@@ -44,18 +57,31 @@ export class EntrySorter {
     }
     for (const entry of entries) {
       this.#unquoted.push(entry);
+      this.#touch(entry, book);
       if (this.#settled) this.#feedAhead(entry, book);
     }
   }
 
-  /** A quote covers the list up to entry `to`, exclusive. */
-  settle(to: number, book: DomainBook, now: Date): void {
+  /** A quote covers the list up to entry `to`, exclusive. Until all are sorted, the rest speaks against only. */
+  async settle(to: number, book: () => DomainBook, now: Date): Promise<void> {
     const covered = this.#unquoted.findIndex((entry) => entry.index >= to);
     const count = covered === -1 ? this.#unquoted.length : covered;
-    for (const entry of this.#unquoted.slice(0, count)) this.#feedQuoted(entry, book, now);
+    for (let at = 0; at < count; at++) {
+      const entry = this.#unquoted[at];
+      if (entry !== undefined) this.#feedQuoted(entry, book(), now);
+      if (at % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await nextTurn();
+    }
     this.#unquoted = this.#unquoted.slice(count);
     this.#settled = true;
-    this.#sortAhead(book);
+    this.#sortAhead(book());
+  }
+
+  /** Whose entries came since the last call. */
+  takeTouched(): Touched {
+    const touched = { anybody: this.#anybody, domains: this.#domains };
+    this.#anybody = false;
+    this.#domains = new Set();
+    return touched;
   }
 
   /** Containers changed: entries that had no owner may have one now. */
@@ -82,6 +108,13 @@ export class EntrySorter {
     this.#orphans = this.#orphans.filter((orphan) => !old.includes(orphan));
     for (const { entry } of old) this.quoted.feed(entry, { kind: 'unattributed' });
     return old.length;
+  }
+
+  #touch(entry: Measurement, book: DomainBook): void {
+    const owner = this.#owner(entry, book);
+    if (owner.kind === 'domain') this.#domains.add(owner.id);
+    else if (!isUnknown(owner)) this.#anybody = true;
+    if (entry.violation) this.#anybody = true;
   }
 
   #feedQuoted(entry: Measurement, book: DomainBook, now: Date): void {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { appraiseContainer } from '../appraisal/appraise-container.ts';
 import { HOST_SUBJECT } from '../appraisal/appraise-host.ts';
@@ -55,7 +56,6 @@ export class NodeState {
   readonly #unwritten = new Set<string>();
   #passage: Passage = 'shorter';
   #clockSafe = true;
-  #worsened = false;
   #savedBook = '';
   #host: Verdict | undefined;
 
@@ -125,20 +125,30 @@ export class NodeState {
     }
     const entries = this.#list.append(data);
     this.#sorter.append(entries, this.#containers.book);
-    if (entries.length > 0) this.#worsened = true;
   }
 
-  /** True once after new entries came that may lower trust. */
-  takeWorsened(): boolean {
-    const worsened = this.#worsened;
-    this.#worsened = false;
-    return worsened;
+  /**
+   * Containers against which the entries since the last call may speak: all, or those that pass the filter; undefined:
+   * none came.
+   */
+  takeWorsened(): ((containerId: string) => boolean) | undefined {
+    const { anybody, domains } = this.#sorter.takeTouched();
+    if (!anybody && domains.size === 0) return undefined;
+    for (const id of this.#containers.ids()) {
+      const standing = this.#containers.book.standing(id);
+      if (anybody || (standing !== undefined && domains.has(standing.domainId))) this.#unwritten.add(id);
+    }
+    if (anybody) return () => true;
+    return (containerId) => {
+      const standing = this.#containers.book.standing(containerId);
+      return standing === undefined || standing.attribution !== 'exact' || domains.has(standing.domainId);
+    };
   }
 
   /** Codes: container.*, server.limit. */
   changeContainers(change: ContainerChange): void {
-    this.#containers.change(change, this.#deps.clock.now());
-    for (const id of this.#containers.ids()) this.#unwritten.add(id);
+    const changed = this.#containers.change(change, this.#deps.clock.now());
+    for (const id of changed) this.#unwritten.add(id);
     this.#sorter.ranges(this.#containers.book);
     if (change.gone.length > 0) {
       this.#deps.store.evidence.stopped(this.#node.ekSha256Hex, change.gone, this.#deps.clock.now());
@@ -154,9 +164,9 @@ export class NodeState {
    * Finds the prefix of the list that explains the quote together with the boot log. What it covers counts only after
    * `settle`. Codes: ima.prefix.unexplained, and then nothing has changed.
    */
-  verify(quote: VerifiedQuote): void {
+  async verify(quote: VerifiedQuote): Promise<void> {
     const before = this.#list.verifiedLength === 0 ? this.#passageNow() : this.#passage;
-    this.#list.verify(quote, this.#boot.pcrs(BOOT_PCRS));
+    await this.#list.verifyInTurns(quote, this.#boot.pcrs(BOOT_PCRS), nextTurn);
     // PCRs that go back behind what was proven while the list goes on beyond it: the two contradict each other.
     const wentBack = before === 'same' && this.#list.verifiedLength < (this.#stored?.verifiedIndex ?? 0);
     this.#passage = wentBack ? 'different' : before;
@@ -170,10 +180,10 @@ export class NodeState {
   }
 
   /** Entries that the newest quote covers now count for and against. */
-  settle(): void {
+  async settle(): Promise<void> {
     this.#containers.apply(true);
     this.#sorter.ranges(this.#containers.book);
-    this.#sorter.settle(this.#list.verifiedLength, this.#containers.book, this.#deps.clock.now());
+    await this.#sorter.settle(this.#list.verifiedLength, () => this.#containers.book, this.#deps.clock.now());
   }
 
   /** Entries of ranges that nobody has told become unattributed after a while; true where that happened. */

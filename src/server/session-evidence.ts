@@ -28,14 +28,14 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   if (evidence.listLength !== BigInt(context.state.byteLength)) {
     throw new LacreError('server.protocol', 'evidence is of another length of the list than was sent before it');
   }
-  const batch = parseBatch(evidence, maxRequests(context), (id) => context.subscriptions.confirmable(id));
+  const batch = await parseBatch(evidence, maxRequests(context), (id) => context.subscriptions.confirmable(id));
   for (const request of batch.requests) context.subscriptions.admit(request.id);
   const { key, exporter } = context;
   const quote = verifyEvidence({ evidence, batch, nonce: nonce.value, key, exporter });
   const point: ClockPoint = { akNameHex: quote.keyNameHex, ...quote.clock };
   if (context.clock !== undefined) requireSameEpoch(context.clock, point);
-  if (!explained(context, quote, batch, nonce)) return;
-  const epoch = enterEpoch(context, point, nonce);
+  if (!(await explained(context, quote, batch, nonce))) return;
+  const epoch = await enterEpoch(context, point, nonce);
   const host = context.state.judgeHost(nonce.madeAt);
   context.last = { time: nonce.madeAt, host };
   context.evidence = context.last;
@@ -70,9 +70,14 @@ function askAgain(context: SessionContext, requests: readonly WorkloadRequest[])
 }
 
 /** Replays the list up to the quote. A quote that no prefix explains is no evidence, and ends what older evidence allowed. */
-function explained(context: SessionContext, quote: VerifiedQuote, batch: Batch, nonce: OpenNonce): boolean {
+async function explained(
+  context: SessionContext,
+  quote: VerifiedQuote,
+  batch: Batch,
+  nonce: OpenNonce,
+): Promise<boolean> {
   try {
-    context.state.verify(quote);
+    await context.state.verify(quote);
     return true;
   } catch (error) {
     if (!isLacreError(error, 'ima.prefix.unexplained')) throw error;
@@ -97,7 +102,7 @@ function refuseAll(context: SessionContext, batch: Batch, nonce: OpenNonce, erro
 }
 
 /** Draws or continues the epoch, and says what its row becomes with this evidence. */
-function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce): EpochRow {
+async function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce): Promise<EpochRow> {
   const { state, epoch: stored, deps, node } = context;
   let name = stored?.epoch ?? '';
   if (context.clock === undefined) {
@@ -109,7 +114,7 @@ function enterEpoch(context: SessionContext, point: ClockPoint, nonce: OpenNonce
     }
   }
   context.clock = point;
-  state.settle();
+  await state.settle();
   return { ...point, ...state.point(), epoch: name, evidenceAt: nonce.madeAt };
 }
 

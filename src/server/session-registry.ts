@@ -2,6 +2,7 @@ import { LacreError } from '../lacre-error.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
 import type { ServerDeps } from './server-deps.ts';
+import { withdrawHost, withdrawImage, withdrawWithoutEntry } from './withdrawal-offline.ts';
 
 /** What the registry needs of a session. */
 export interface OpenSession {
@@ -30,9 +31,12 @@ export class SessionRegistry {
   constructor(deps: ServerDeps) {
     this.#deps = deps;
     const { events, store } = deps;
-    events.on('entriesChanged', () => this.#each((session) => session.entriesChanged()));
+    events.on('entriesChanged', () => {
+      this.#each((session) => session.entriesChanged());
+      withdrawWithoutEntry(deps);
+    });
     events.on('bundleChanged', () => this.#each((session) => session.bundleChanged()));
-    events.on('referencesChanged', (changed) => this.#each((session) => session.referencesChanged(changed)));
+    events.on('referencesChanged', (changed) => this.#referencesChanged(changed));
     events.on('nodeChanged', (ek) => this.#nodeChanged(ek));
     for (const node of store.nodes.list()) if (node.state === 'attested') this.#awaitReturn(node.ekSha256Hex);
   }
@@ -65,6 +69,13 @@ export class SessionRegistry {
     for (const timer of this.#silence.values()) clearTimeout(timer);
     this.#silence.clear();
     this.#each((session) => session.end(error));
+  }
+
+  #referencesChanged(changed: { readonly image?: string; readonly host?: string }): void {
+    const isConnected = (ek: string) => this.#sessions.has(ek);
+    if (changed.image !== undefined) withdrawImage(this.#deps, changed.image, isConnected);
+    if (changed.host !== undefined) withdrawHost(this.#deps, changed.host, isConnected);
+    this.#each((session) => session.referencesChanged(changed));
   }
 
   /** A node that was attested and is connected no more is lost, unless a quote comes in time. */

@@ -193,7 +193,8 @@ export class Session implements OpenSession {
       );
     }
     state.append(chunk.data);
-    if (state.takeWorsened()) judgeAnew(this.#context);
+    const concerned = state.takeWorsened();
+    if (concerned !== undefined) judgeAnew(this.#context, concerned);
     await nextTurn();
   }
 
@@ -228,7 +229,9 @@ export class Session implements OpenSession {
     }
     if (this.#silent(now)) return;
     this.#sendNonces(nonces.renew(now, entries.smallestAgeMs));
-    if (state.age(now)) judgeAnew(this.#context);
+    if (!state.age(now)) return;
+    this.#context.revision += 1;
+    judgeAnew(this.#context);
   }
 
   /** Twice the interval without evidence and the node is lost; the first evidence may follow a long list. */

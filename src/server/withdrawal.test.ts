@@ -171,6 +171,44 @@ describe('withdrawal', { skip }, () => {
     session.close();
   });
 
+  test('reaches what was issued on a node that is not connected', async () => {
+    const [first, second] = [containerOf(12, { name: 'offline' }), containerOf(13, { name: 'offline-too' })];
+    const id = await fixture.server.createEntry('/offline', fixture.node.spiffeId, ['lacre:container-name:offline']);
+    const session = await fixture.session(first, second);
+    const outcome = await session.ask(requestOf(first));
+    assert.ok(outcome.case === 'identities' && outcome.value.x509.length === 2);
+    await issued(session, second);
+    session.close();
+    const held = async (name: string) => (await fixture.server.admin.why({ subject: name })).workloads[0]?.spiffeIds;
+    await fixture.server.entries.batchDeleteEntry({ ids: [id] });
+    assert.deepEqual(await held('offline'), ['spiffe://lacre.test/orders']);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await fixture.server.admin.deleteImage({ manifestDigest: MANIFEST });
+    assert.deepEqual([await held('offline'), await held('offline-too')], [[], []]);
+    await fixture.server.approveImage(MANIFEST, IMAGE_FILES);
+  });
+
+  test('reaches every identity on a host whose reference values are approved no longer', async () => {
+    const container = containerOf(14);
+    const session = await fixture.session(container);
+    await issued(session, container);
+    await fixture.server.admin.deleteHost({ name: 'test-host' });
+    assert.equal((await session.next('withdrawal')).containerId, '');
+    const error = await session.end();
+    assert.ok(error instanceof ConnectError && error.code === Code.Aborted, String(error));
+    session.close();
+    const later = await fixture.session(container);
+    const outcome = await later.ask(requestOf(container));
+    assert.ok(outcome.case === 'refusal');
+    assert.equal(outcome.value.code, 'appraisal.host.refused');
+    assert.match(outcome.value.sentence, /no reference values are approved/);
+    await fixture.server.approve();
+    assert.ok((await later.end()) instanceof ConnectError, 'the list is judged anew');
+    const again = await fixture.session(container);
+    await issued(again, container);
+    again.close();
+  });
+
   test('of a banned node takes everything and ends its session', async () => {
     const container = containerOf(11);
     const session = await fixture.session(container);

@@ -11,8 +11,9 @@ import type { Subscription } from './session-subscriptions.ts';
  * Judges everything that holds an identity once more, after something changed that can only lower trust: new entries
  * of the list (quoted or not), another state of a container, a registration entry, a reference value. What is no
  * longer earned is withdrawn at once: in the store, by a message to the agent, and for the watchers.
+ * @param concerned containers that the change can concern.
  */
-export function judgeAnew(context: SessionContext): void {
+export function judgeAnew(context: SessionContext, concerned: (containerId: string) => boolean = () => true): void {
   const { last, state } = context;
   if (last === undefined || context.outbox.ended) return;
   saveTaints(context);
@@ -25,8 +26,10 @@ export function judgeAnew(context: SessionContext): void {
     withdrawNode(context, error, host);
     return;
   }
-  for (const subscription of context.subscriptions.all()) judgeSubscription(context, subscription);
-  judgeEarlierSessions(context);
+  for (const subscription of context.subscriptions.all()) {
+    if (concerned(subscription.containerId)) judgeSubscription(context, subscription);
+  }
+  judgeEarlierSessions(context, concerned);
 }
 
 /** Ends what a node holds: the host failed, or the node may no longer speak. */
@@ -100,7 +103,7 @@ function goneEntry(verdict: Verdict): Refusal {
 }
 
 /** Identities issued in an earlier session of the node are withdrawn with what is known now. */
-function judgeEarlierSessions(context: SessionContext): void {
+function judgeEarlierSessions(context: SessionContext, concerned: (containerId: string) => boolean): void {
   const { state, last, deps, node, subscriptions } = context;
   if (last === undefined) return;
   const now = deps.clock.now();
@@ -108,6 +111,7 @@ function judgeEarlierSessions(context: SessionContext): void {
   const serials = deps.store.evidence.activeSerials(now, node.ekSha256Hex);
   for (const containerId of new Set(serials.map((serial) => serial.containerId))) {
     if (containerId === '' || held.has(containerId) || !state.hasContainer(containerId)) continue;
+    if (!concerned(containerId)) continue;
     const verdict = state.judgeContainer(containerId, last);
     if (verdict.trusted) continue;
     const refusal = refuse(context, verdict, 0);
