@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PodmanPlace } from './podman-source.ts';
@@ -25,6 +25,7 @@ export interface PodmanBed {
 export const BED_IMAGE = 'localhost/lacre-bed:1';
 export const BED_UID_BASE = 700_000;
 const UNIFIED = '/sys/fs/cgroup/unified';
+const CGROUPS = existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup';
 /** Needs no capability that a root without CAP_SYS_RESOURCE lacks, and no controller. */
 const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024', '--pids-limit=-1'];
 
@@ -54,22 +55,21 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
   const inside = ['-m', '-t', String(holder.pid), 'podman', '--root', place.storage, '--runroot', place.run];
   const words = [...inside, '--cgroup-manager=cgroupfs', '--runtime', 'runc'];
   const podman = (...args: string[]): string => run('nsenter', [...words, ...args]);
+  const made: string[] = [];
   const services: ReturnType<typeof spawn>[] = [];
   makeImage(folder, program, podman);
   return {
     folder,
     place,
-    proc: new Proc({ cgroupRoot: existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup' }),
+    proc: new Proc({ cgroupRoot: CGROUPS }),
     podman,
     run: (name, n, ...args) => {
       const map = `0:${BED_UID_BASE + n * 1024}:1024`;
       const own = ['--uidmap', map, '--gidmap', map, '--network=none', '--pull=never', ...LIMITS];
-      return (
-        podman('run', '-d', '--name', name, ...own, ...args)
-          .trim()
-          .split('\n')
-          .at(-1) ?? ''
-      );
+      const output = podman('run', '-d', '--name', name, ...own, ...args);
+      const id = output.trim().split('\n').at(-1) ?? '';
+      made.push(id);
+      return id;
     },
     remove: (...names) => removeAgain(podman, names),
     serve: async (socket) => {
@@ -87,6 +87,7 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
         removeAgain(podman, ['-a']);
       } finally {
         for (const service of services) service.kill('SIGKILL');
+        for (const id of made) removeCgroup(id);
         holder.kill('SIGKILL');
         rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       }
@@ -103,6 +104,15 @@ function removeAgain(podman: (...args: string[]) => string, names: readonly stri
     } catch (error) {
       if (attempt === 5 || !String(error).includes('busy')) throw error;
     }
+  }
+}
+
+/** runc leaves a container's cgroup behind where the machine has both versions. */
+function removeCgroup(id: string): void {
+  try {
+    rmdirSync(join(CGROUPS, 'libpod_parent', `libpod-${id}`));
+  } catch {
+    // It is gone, as it should be.
   }
 }
 
