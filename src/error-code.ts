@@ -187,9 +187,11 @@ export const ERROR_CODES = {
   'lab.program.missing': unavailable('a program that the lab needs is not installed'),
   'lab.program.failed': fault('a program that the lab runs failed'),
   'lab.build.archive': fault("the lab's packages do not hold what the node is made of"),
+  'lab.build.kernel': fault('the firmware of the lab measured another kernel than the package holds'),
   'lab.machine.gone': fault('the machine of the lab ended, or did not start'),
   'lab.machine.silent': fault('the node of the lab did not come up in time'),
   'lab.server.start': fault('the server of the lab did not start'),
+  'lab.agent.enrol': fault('the agent of the lab did not enrol'),
   'lab.stopped': fault('the lab was stopped before its end'),
   'lab.node.command': fault('a command in the node of the lab failed'),
 } as const satisfies Record<string, CodeFacts>;

@@ -1,10 +1,10 @@
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LacreError } from '../lacre-error.ts';
 import type { LabRun } from './lab-folder.ts';
-import { runProgram, startProgram } from './program.ts';
+import { runProgram, startService } from './program.ts';
 
 export const TRUST_DOMAIN = 'lacre.lab';
 const START_TIME_LIMIT_MS = 20_000;
@@ -35,16 +35,13 @@ export class LabServer {
     const server = new LabServer({ port: await freePort(), folder: run.folder, executable, signal });
     const config = join(run.folder, 'server.yaml');
     await writeFile(config, server.#configuration(run.folder, ekRoots), { mode: 0o600 });
-    const log = await open(server.logPath, 'w', 0o600);
-    const child = startProgram(executable, ['server', 'run', '--config', config]);
-    child.stdin?.end();
-    child.stdout?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
-    child.stderr?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
-    child.on('error', () => {});
-    if (child.pid !== undefined) await run.own(child.pid);
+    const service = await startService(executable, ['server', 'run', '--config', config], server.logPath);
+    await run.own(service.pid);
+    let ended = false;
+    service.ended.finally(() => (ended = true)).catch(() => {});
     const late = Date.now() + START_TIME_LIMIT_MS;
     while (!(await server.#answers())) {
-      if (child.exitCode !== null || Date.now() > late) {
+      if (ended || Date.now() > late) {
         const said = await readFile(server.logPath, 'utf8').catch(() => '');
         throw new LacreError(
           'lab.server.start',

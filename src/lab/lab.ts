@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LacreError } from '../lacre-error.ts';
 import { LabAdmin } from './admin.ts';
 import { type BuiltNode, buildNode } from './build/node-build.ts';
@@ -9,7 +10,7 @@ import { LabNode } from './lab-node.ts';
 import { labReport, unexpected } from './lab-report.ts';
 import { LabServer } from './lab-server.ts';
 import { LiveTable } from './live-table.ts';
-import { ControlChannel } from './machine/control-channel.ts';
+import { ControlChannel, type StartedProgram } from './machine/control-channel.ts';
 import { consoleTail, type Machine, startMachine } from './machine/machine.ts';
 import { makeTpm, startTpm } from './machine/software-tpm.ts';
 import { Progress } from './progress.ts';
@@ -24,6 +25,7 @@ export interface LabOptions {
 }
 
 const BOOT_TIME_LIMIT_MS = 120_000;
+const ENROL_TIME_LIMIT_MS = 60_000;
 const RELAY = join(import.meta.dirname, 'machine/relay.ts');
 
 /**
@@ -79,7 +81,7 @@ async function demonstrate(
   const server = await progress.step('server', 'starting lacre server', () =>
     LabServer.start(built.executable, tpm.rootPaths, run, signal),
   );
-  await run.own(await startTpm(tpm));
+  await run.own((await startTpm(tpm)).pid);
   const machine = await startMachine({
     ...{ kernel: built.kernel, initrd: built.initrd, root: built.root, data: built.data, keepsData: false },
     ...{
@@ -133,9 +135,8 @@ async function play(
   const lab = new LabNode(control);
   using admin = new LabAdmin(server.adminSocket);
   const agent = await lab.startAgent(await server.command('bundle', 'show'));
-  agent.ended.then((status) => progress.say(`the agent ended (${status})`)).catch(() => {});
   const enrolled = progress.step('enrol', `the agent starts and enrols as ${parentId}`, () =>
-    untilAttested(admin, signal),
+    untilAttested(admin, lab, agent, signal),
   );
   await Promise.all([
     enrolled,
@@ -160,12 +161,19 @@ async function play(
   return { status: faults.length === 0 ? 0 : 1, control };
 }
 
-async function untilAttested(admin: LabAdmin, signal: AbortSignal): Promise<void> {
-  const late = Date.now() + BOOT_TIME_LIMIT_MS;
-  while ((await admin.node())?.state !== 'attested') {
-    signal.throwIfAborted();
-    if (Date.now() > late) return; // the summary says what came of it
-    await new Promise((resolve) => setTimeout(resolve, 200));
+async function untilAttested(admin: LabAdmin, lab: LabNode, agent: StartedProgram, signal: AbortSignal): Promise<void> {
+  const late = Date.now() + ENROL_TIME_LIMIT_MS;
+  let ended: number | undefined;
+  agent.ended.then((status) => (ended = status)).catch(() => {});
+  for (;;) {
+    const node = await admin.node();
+    if (node?.state === 'attested') return;
+    if (ended !== undefined || Date.now() > late) {
+      const said = (await lab.agentLog()).trim().split('\n').slice(-6).join('\n');
+      const what = ended === undefined ? `the node is ${node?.state ?? 'unknown'}` : `the agent ended (${ended})`;
+      throw new LacreError('lab.agent.enrol', `the agent did not enrol: ${what}. It said last:\n${said}`);
+    }
+    await delay(200, undefined, { signal });
   }
 }
 

@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { open } from 'node:fs/promises';
 import { delimiter } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -10,6 +11,8 @@ const PATH = [process.env['PATH'] ?? '/usr/bin:/bin', '/usr/sbin', '/sbin'].join
 /** Bytes of a program's output that are kept. */
 const OUTPUT_MOST = 64 * 1024 * 1024;
 
+const STOP_MS = 5000;
+
 export interface ProgramOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -17,14 +20,40 @@ export interface ProgramOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Starts a program in a process group of its own, so that Ctrl-C reaches it through the lab's clean-up alone. */
-export function startProgram(command: string, args: readonly string[], options: ProgramOptions = {}): ChildProcess {
+/** In a process group of its own, so that Ctrl-C reaches it through the lab's clean-up alone. */
+function spawnDetached(command: string, args: readonly string[], stdio: StdioOptions, options: ProgramOptions) {
   return spawn(command, args, {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio,
     detached: true,
     env: { ...process.env, PATH, LC_ALL: 'C.UTF-8', ...options.env },
     ...(options.cwd !== undefined && { cwd: options.cwd }),
   });
+}
+
+export interface StartedService {
+  readonly pid: number;
+  /** Settles with its status when it has ended. */
+  readonly ended: Promise<number>;
+}
+
+/**
+ * Starts a program that may outlive this process, what it says in a file. Throws lab.program.missing.
+ */
+export async function startService(command: string, args: readonly string[], logPath: string): Promise<StartedService> {
+  const log = await open(logPath, 'a', 0o600);
+  try {
+    const child = spawnDetached(command, args, ['ignore', log.fd, log.fd], {});
+    const ended = ending(child, command).then((status) => (typeof status === 'number' ? status : 1));
+    ended.catch(() => {}); // whoever waits for it gets it
+    if (child.pid === undefined) {
+      await ended;
+      throw new LacreError('lab.program.missing', `${command}: is not installed`, { command });
+    }
+    child.unref();
+    return { pid: child.pid, ended };
+  } finally {
+    await log.close();
+  }
 }
 
 /**
@@ -37,8 +66,12 @@ export async function runProgram(
   options: ProgramOptions = {},
 ): Promise<Buffer> {
   options.signal?.throwIfAborted();
-  const child = startProgram(command, args, options);
-  const stop = () => killGroup(child.pid, 'SIGKILL');
+  const child = spawnDetached(command, args, ['pipe', 'pipe', 'pipe'], options);
+  // SIGTERM first: mmdebstrap removes its folder then
+  const stop = () => {
+    killGroup(child.pid, 'SIGTERM');
+    setTimeout(() => killGroup(child.pid, 'SIGKILL'), STOP_MS).unref();
+  };
   options.signal?.addEventListener('abort', stop);
   try {
     const ended = ending(child, command);

@@ -31,7 +31,7 @@ export async function addNode(server: LabServer, ekCertificatePath: string): Pro
 export async function approveReferences(server: LabServer, node: BuiltNode): Promise<void> {
   await server.command('image', 'approve', node.demoArchive);
   await server.command(
-    ...['host', 'approve', '--name', 'lab', '--root', node.rootArchive, '--kernel', node.kernel],
+    ...['host', 'approve', '--name', 'lab', '--root', node.rootArchive, '--kernel', node.measuredKernel],
     ...['--initrd', node.initrd, '--event-log', node.eventLog],
     ...['--uid-pool-base', String(UID_POOL_BASE), '--next-init', NEXT_INIT],
     ...MEASURED_COMMAND_LINES.flatMap((line) => ['--command-line', line]),

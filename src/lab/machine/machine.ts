@@ -1,12 +1,11 @@
-import { copyFile, open, readFile } from 'node:fs/promises';
+import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LacreError } from '../../lacre-error.ts';
-import { startProgram } from '../program.ts';
+import { startService } from '../program.ts';
 import type { SoftwareTpm } from './software-tpm.ts';
 
 const FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd';
 const FIRMWARE_VARIABLES = '/usr/share/OVMF/OVMF_VARS_4M.fd';
-const MEMORY_MIB = 2048;
+export const MEMORY_MIB = 2048;
 
 /** Where the node finds the server: an address that only leads to the server's port on this machine. */
 export const SERVER_ADDRESS_IN_NODE = '10.0.2.100:8443';
@@ -59,17 +58,12 @@ export async function startMachine(parts: MachineParts): Promise<Machine> {
   const variables = join(folder, 'firmware-variables.fd');
   await copyFile(FIRMWARE_VARIABLES, variables);
   const consoleLog = join(folder, 'console.log');
-  const log = await open(join(folder, 'qemu.log'), 'w');
-  const child = startProgram('qemu-system-x86_64', arguments_(parts, variables, consoleLog));
-  child.stdin?.end();
-  child.stdout?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
-  child.stderr?.on('data', (chunk: Buffer) => void log.write(chunk).catch(() => {}));
-  const ended = new Promise<number>((resolve) => {
-    child.on('error', () => resolve(127));
-    child.on('close', (status) => void log.close().then(() => resolve(status ?? 1)));
-  });
-  if (child.pid === undefined) throw new LacreError('lab.program.missing', 'qemu-system-x86_64: is not installed');
-  return { pid: child.pid, controlSocket: join(folder, 'control.sock'), consoleLog, ended };
+  const { pid, ended } = await startService(
+    'qemu-system-x86_64',
+    arguments_(parts, variables, consoleLog),
+    join(folder, 'qemu.log'),
+  );
+  return { pid, controlSocket: join(folder, 'control.sock'), consoleLog, ended };
 }
 
 function arguments_(parts: MachineParts, variables: string, consoleLog: string): string[] {

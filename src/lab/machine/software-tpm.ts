@@ -1,6 +1,7 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runProgram, startProgram } from '../program.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runProgram, type StartedService, startService } from '../program.ts';
 
 /** A software TPM's folder, made by `makeTpm`. */
 export interface SoftwareTpm {
@@ -59,30 +60,17 @@ export async function makeTpm(folder: string, signal: AbortSignal): Promise<Soft
   };
 }
 
-/** Starts the TPM; it ends with the machine that connects to it. Gives its process id. */
-export async function startTpm(tpm: SoftwareTpm): Promise<number> {
-  const pidFile = join(tpm.folder, 'swtpm.pid');
-  const args = [
-    'socket',
-    '--tpm2',
-    '--tpmstate',
-    `dir=${tpm.folder}`,
-    '--ctrl',
-    `type=unixio,path=${tpm.controlSocket}`,
-  ];
-  const child = startProgram('swtpm', [
-    ...args,
-    '--terminate',
-    '--pid',
-    `file=${pidFile}`,
-    '--log',
-    `file=${join(tpm.folder, 'swtpm.log')}`,
-  ]);
-  child.on('error', () => {}); // the machine's start names it
-  for (let tries = 0; tries < 200 && child.exitCode === null; tries++) {
-    const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''), 10);
-    if (pid > 1) return pid;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+/** Starts the TPM; it ends with the machine that connects to it. */
+export async function startTpm(tpm: SoftwareTpm): Promise<StartedService> {
+  const control = `type=unixio,path=${tpm.controlSocket}`;
+  const service = await startService(
+    'swtpm',
+    ['socket', '--tpm2', '--tpmstate', `dir=${tpm.folder}`, '--ctrl', control, '--terminate'],
+    join(tpm.folder, 'swtpm.log'),
+  );
+  for (let tries = 0; tries < 200; tries++) {
+    if (await stat(tpm.controlSocket).catch(() => undefined)) break;
+    await delay(20);
   }
-  return child.pid ?? 0;
+  return service;
 }
