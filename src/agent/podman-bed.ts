@@ -29,13 +29,23 @@ const CGROUPS = existsSync(UNIFIED) ? UNIFIED : '/sys/fs/cgroup';
 /** Needs no capability that a root without CAP_SYS_RESOURCE lacks, and no controller. */
 const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024', '--pids-limit=-1'];
 
-/** Why no bed can be had on this machine; undefined: it can. With CI=true a machine that has podman must have one. */
+/** Why no bed can be had on this machine; undefined: it can. A machine with podman and CI=true must be able to. */
 export function bedMissing(): string | undefined {
+  if (!isInstalled('podman')) return 'podman is not installed';
+  if (process.env['CI'] === 'true') return undefined;
   if (process.getuid?.() !== 0) return 'real containers need root';
-  for (const program of ['podman', 'runc', 'gcc', 'unshare', 'nsenter', 'tar']) {
-    if (spawnSync('which', [program]).status !== 0) return `${program} is not installed`;
-  }
-  return undefined;
+  if (runtime() === undefined) return 'neither runc nor crun is installed';
+  return ['gcc', 'unshare', 'nsenter', 'tar']
+    .filter((name) => !isInstalled(name))
+    .map((name) => `${name} is missing`)[0];
+}
+
+function runtime(): string | undefined {
+  return ['runc', 'crun'].find(isInstalled);
+}
+
+function isInstalled(program: string): boolean {
+  return spawnSync('which', [program]).status === 0;
 }
 
 /**
@@ -53,7 +63,7 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
   });
   await once(holder.stdout, 'data');
   const inside = ['-m', '-t', String(holder.pid), 'podman', '--root', place.storage, '--runroot', place.run];
-  const words = [...inside, '--cgroup-manager=cgroupfs', '--runtime', 'runc'];
+  const words = [...inside, '--cgroup-manager=cgroupfs', '--runtime', runtime() ?? 'runc'];
   const podman = (...args: string[]): string => run('nsenter', [...words, ...args]);
   const made: string[] = [];
   const services: ReturnType<typeof spawn>[] = [];
