@@ -237,6 +237,12 @@ test('operations that are called at once run one after the other', { skip }, () 
   }),
 );
 
+test('an EK template that nobody knows is said so', { skip }, () =>
+  withClient((client) => assert.rejects(client.createEndorsementKey(), { code: 'agent.tpm.no-ek' }), tpm.address, {
+    ekTemplate: 'Z-9',
+  }),
+);
+
 test('a quote needs a key; a closed client does nothing more', { skip }, async () => {
   const client = await TpmClient.open(tpm.address);
   await assert.rejects(client.quote(random(32)), { code: 'agent.tpm.reset' });

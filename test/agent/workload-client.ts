@@ -62,6 +62,7 @@ export class WorkloadClient implements Disposable {
         resolve(found);
       };
       const timer = setTimeout(() => reject(new Error(`no response ${number} within ${timeoutMs} ms`)), timeoutMs);
+      timer.unref();
       this.#waiters.add(look);
       look();
     });

@@ -1,4 +1,4 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { FileTable, type ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
 import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
@@ -67,14 +67,15 @@ export class NativeAdmin implements Disposable {
     return (await this.#admin.listWorkloads({})).workloads;
   }
 
-  /** An entry for one container by its name. The kernel of the machine that tests run on may leave a host open. */
-  async addEntry(containerName: string): Promise<void> {
+  /** An entry for one container by its name; `more` values of type lacre. The kernel of the machine that tests run on may leave a host open. */
+  async addEntry(containerName: string, more: readonly string[] = []): Promise<void> {
     const selectors = [
       `image-name:${this.#node.image.name}`,
       `container-name:${containerName}`,
       'attribution:exact',
       'config:image',
       'host:open',
+      ...more,
     ];
     const parentPath = this.#node.spiffeId.slice(`spiffe://${TRUST_DOMAIN}`.length);
     const { results } = await this.#client.service(Entry).batchCreateEntry({
@@ -103,13 +104,6 @@ export class NativeAdmin implements Disposable {
   get #admin() {
     return this.#client.service(Admin);
   }
-}
-
-/** Whether a certificate is over a key, SubjectPublicKeyInfo: sanity of what a workload got. */
-export function isOver(certificate: X509Certificate, privateKeyPkcs8: Uint8Array): boolean {
-  return certificate.publicKey.equals(
-    createPublicKey({ key: Buffer.from(privateKeyPkcs8), format: 'der', type: 'pkcs8' } as never),
-  );
 }
 
 async function* parts<T>(kind: 'host' | 'image', value: T, files: readonly ReferenceFile[]) {

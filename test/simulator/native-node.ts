@@ -199,6 +199,14 @@ export class NativeNode {
     await this.#appears(this.workloadSocket, agent.ended);
   }
 
+  /** A process of the host that is in no container; `relayPath` leads out of it to the Workload API. */
+  async startHostProcess(): Promise<{ readonly relayPath: string }> {
+    const relayPath = join(this.directory, 'host-relay.sock');
+    const { ended } = await this.#host.spawn(this.image.program, [relayPath, this.workloadSocket]);
+    await this.#appears(relayPath, ended);
+    return { relayPath };
+  }
+
   /** kill -9, or an orderly end. */
   async stopServer(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
     await end(this.#server, signal);

@@ -48,6 +48,9 @@ export function ociRuntime(): string | undefined {
   return RUNTIMES.find((program) => spawnSync(program, ['--version']).error === undefined);
 }
 
+/** Containers made so far: no id occurs twice. */
+let started = 0;
+
 /** Length of each container's uid range. */
 export const RANGE_LENGTH = 1024;
 
@@ -76,7 +79,9 @@ export class OciContainer {
 
   static async start(options: ContainerOptions): Promise<OciContainer> {
     const { directory, place, image } = options;
-    const id = createHash('sha256').update(`${options.name} ${options.uidBase} ${directory}`).digest('hex');
+    started += 1;
+    const id = createHash('sha256').update(`${options.name} ${started} ${directory}`).digest('hex');
+    await rm(directory, { recursive: true, force: true });
     const userdata = join(place.storage, 'overlay-containers', id, 'userdata');
     const runUserdata = join(place.run, 'overlay-containers', id, 'userdata');
     const folders = ['bin', 'dev', 'proc', 'run/relay', 'run/lacre'].map((folder) => join(directory, 'lower', folder));

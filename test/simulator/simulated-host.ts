@@ -6,8 +6,12 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** What its first process does: cgroup version 2 alone in sight (some machines mount both), then reap the orphans. */
+/**
+ * What its first process does: cgroup version 2 alone in sight (some machines mount both), then reap the orphans. Process
+ * 2, on a machine the kernel's own thread, is there as well.
+ */
 const INIT = `
+sleep infinity &
 if [ -d /sys/fs/cgroup/unified ]; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi
 echo ready
 while :; do sleep 3600 & wait $!; done`;
