@@ -14,6 +14,8 @@ import { rangeKey } from './uid-map.ts';
 
 /** Uid ranges that one node may record in one epoch. */
 const MAX_DOMAINS = 65_536;
+/** Containers remembered as not closed. */
+const MAX_OPENED = 65_536;
 /** One reason is enough to end exactness; a few tell an operator whom to look at. */
 const MAX_NODE_WIDE = 64;
 
@@ -135,7 +137,7 @@ export class DomainBook {
   #place(container: ClaimedContainer, found: Classification | undefined): Standing {
     const seen = found ?? { attribution: 'host', closed: false, reasons: [] };
     const { id } = container.claim;
-    if (!seen.closed) this.#opened.add(id);
+    if (!seen.closed && this.#opened.size < MAX_OPENED) this.#opened.add(id);
     const { history, reasons } = this.#historyOf(container);
     const own = [...seen.reasons.filter((reason) => !isNodeWide(reason)), ...reasons];
     history.record(container, own);
@@ -204,7 +206,8 @@ export class DomainBook {
     return {
       ...standing,
       attribution: standing.attribution === 'exact' && reasons.length > 0 ? 'shared' : standing.attribution,
-      closed: standing.closed && !this.#opened.has(id),
+      // Where no more can be remembered, nobody counts as closed.
+      closed: standing.closed && !this.#opened.has(id) && this.#opened.size < MAX_OPENED,
       reasons,
       rangeUse: history?.isReused(container, sandbox) ? 'reused' : 'fresh',
     };

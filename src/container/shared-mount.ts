@@ -29,10 +29,12 @@ export function sharedMounts(
   containers: readonly ClaimedContainer[],
   domainOf: (container: ClaimedContainer) => string,
 ): SharedMount[] {
+  const common = commonDevices(containers, domainOf);
   const byDevice = new Map<string, Use[]>();
   for (const container of containers) {
     const domain = domainOf(container);
     for (const mount of container.claim.mounts) {
+      if (!common.has(mount.peer)) continue;
       const use = useOf(container.claim.id, domain, mount);
       if (use === undefined) continue;
       const uses = byDevice.get(mount.peer);
@@ -41,6 +43,24 @@ export function sharedMounts(
     }
   }
   return [...byDevice.values()].flatMap((uses) => trees(uses).flatMap(conflicts));
+}
+
+/** File systems that more than one domain has a part of: most are one container's own. */
+function commonDevices(
+  containers: readonly ClaimedContainer[],
+  domainOf: (container: ClaimedContainer) => string,
+): Set<string> {
+  const first = new Map<string, string>();
+  const common = new Set<string>();
+  for (const container of containers) {
+    const domain = domainOf(container);
+    for (const { peer } of container.claim.mounts) {
+      const known = first.get(peer);
+      if (known === undefined) first.set(peer, domain);
+      else if (known !== domain) common.add(peer);
+    }
+  }
+  return common;
 }
 
 function useOf(containerId: string, domain: string, mount: Mount): Use | undefined {
