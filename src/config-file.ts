@@ -54,7 +54,7 @@ const MAX_BYTES = 1024 * 1024;
  * Codes: `source.code`.
  */
 export function readConfigFile<Schema extends z.ZodType>(source: ConfigSource<Schema>): z.output<Schema> {
-  const { faults, value } = check(source);
+  const { faults, value } = checkConfigFile(source);
   if (faults.length === 0) return value as z.output<Schema>;
   const lines = faults.map((fault) => `  ${faultText(source.name, fault)}`);
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
@@ -69,7 +69,8 @@ function faultText(name: string, fault: ConfigFault): string {
   return `${fault.source ?? name + at}: ${fault.key === '' ? '' : `${fault.key}: `}${fault.message}`;
 }
 
-function check(source: ConfigSource<z.ZodType>): { faults: ConfigFault[]; value?: unknown } {
+/** As readConfigFile, with the faults as a value; without any, `value` is what the schema made. */
+export function checkConfigFile(source: ConfigSource<z.ZodType>): { faults: ConfigFault[]; value?: unknown } {
   if (source.text.length > MAX_BYTES) return { faults: [fileFault('the file is longer than 1 MiB')] };
   const lines = new LineCounter();
   const document = parseDocument(source.text, {
@@ -97,19 +98,23 @@ function check(source: ConfigSource<z.ZodType>): { faults: ConfigFault[]; value?
   for (const override of overrides) setAt(plain, override);
   const parsed = source.schema.safeParse(plain);
   if (parsed.success) return { faults: unknown, value: parsed.data };
-  const faults = parsed.error.issues.flatMap(plainIssues).map(({ path, message }): ConfigFault => {
+  const faults = parsed.error.issues.flatMap(plainIssues).map(({ path, message, ofKey }): ConfigFault => {
     const key = keyText(path);
     const override = overrides.findLast((candidate) => candidate.path.join('.') === path.join('.'));
     if (override !== undefined) return { key, place: undefined, source: override.source, message };
-    return { key, source: undefined, message, place: place(offsetOf(document.contents, path)) };
+    return { key, source: undefined, message, place: place(offsetOf(document.contents, path, ofKey ?? false)) };
   });
   faults.sort((a, b) => (a.place?.line ?? 0) - (b.place?.line ?? 0) || (a.place?.column ?? 0) - (b.place?.column ?? 0));
   return { faults: [...faults, ...unknown] };
 }
 
-function plainIssues(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
+function plainIssues(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string; ofKey?: true }[] {
   if (issue.code !== 'unrecognized_keys') return [{ path: issue.path, message: issue.message }];
-  return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'there is no such key' }));
+  return issue.keys.map((key) => ({
+    path: [...issue.path, key],
+    message: 'there is no such key',
+    ofKey: true,
+  }));
 }
 
 function overridesOf(source: ConfigSource<z.ZodType>): { overrides: Override[]; unknown: ConfigFault[] } {
@@ -140,6 +145,23 @@ function settingsOf(node: SchemaNode, path: readonly string[]): Setting[] {
   return node.type === 'string' || node.type === 'integer' ? [{ path, integer: node.type === 'integer' }] : [];
 }
 
+/**
+ * "--name value" and "--name=value" as a map; which names there are is for the configuration to say.
+ * Codes: `code`, for what is no flag or lacks its value.
+ */
+export function flagValues(flags: readonly string[], code: ErrorCode): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (let at = 0; at < flags.length; at += 1) {
+    const [name = '', inline] = (flags[at] ?? '').split(/=(.*)/s, 2);
+    const value = inline ?? flags[++at];
+    if (!name.startsWith('--') || value === undefined) {
+      throw new LacreError(code, `${name} is no setting, or lacks its value`);
+    }
+    values[name.slice(2)] = value;
+  }
+  return values;
+}
+
 function setAt(target: Record<string, unknown>, { path, value, integer }: Override): void {
   let at = target;
   for (const name of path.slice(0, -1)) {
@@ -159,15 +181,16 @@ function plainOf(document: ReturnType<typeof parseDocument>): Record<string, unk
   }
 }
 
-/** Where a key stands: its own place, or that of the nearest thing above it which the file has. */
-function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[]): number {
+/** Where a value stands (or its key, where the key is the fault): its own place, or that of the nearest thing above it which the file has. */
+function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[], ofKey: boolean): number {
   let node: Node | null = contents;
   let offset = contents?.range[0] ?? 0;
-  for (const part of path) {
+  for (const [depth, part] of path.entries()) {
     if (isMap(node)) {
       const pair = node.items.find((item) => isScalar(item.key) && item.key.value === part);
       if (pair === undefined) return offset;
-      offset = (pair.key as Node).range?.[0] ?? offset;
+      const at = !ofKey && depth === path.length - 1 && isScalar(pair.value) ? pair.value : pair.key;
+      offset = (at as Node | null)?.range?.[0] ?? offset;
       node = pair.value as Node | null;
     } else {
       const item: unknown = node !== null && 'items' in node ? (node.items as unknown[])[Number(part)] : undefined;

@@ -39,8 +39,8 @@ test('what must be given is server, trust domain and bundle; the rest has its st
 test('every fault is told at once, each with its line and column', () => {
   const text = 'trust_domain: Lacre\nserver: nowhere\nbundel: x\nlog:\n  level: loud\n  colour: red\n';
   assert.deepEqual(
-    faults(text).map((line) => line.slice(0, line.indexOf(':', 15) + 1 || undefined).replace(/: .*/, '')),
-    ['agent.yaml:1:1', 'agent.yaml:1:1', 'agent.yaml:2:1', 'agent.yaml:3:1', 'agent.yaml:5:3', 'agent.yaml:6:3'],
+    faults(text).map((line) => /^agent\.yaml:(\d+:\d+):/.exec(line)?.[1]),
+    ['1:1', '1:15', '2:9', '3:1', '5:10', '6:3'],
   );
   assert.ok(faults(text).some((line) => line.includes('bundel: there is no such key')));
 });

@@ -1,6 +1,6 @@
 import { isSea } from 'node:sea';
 import { setFlagsFromString } from 'node:v8';
-import { LacreError } from '../lacre-error.ts';
+import { flagValues } from '../config-file.ts';
 import { openLog } from '../log.ts';
 import { startAgent } from './agent.ts';
 import { openParts } from './agent-parts.ts';
@@ -19,7 +19,10 @@ const STOP_TIMEOUT_MS = 10_000;
 export async function runAgent(file: string, flags: readonly string[] = []): Promise<void> {
   // Sockets and files of the agent get the modes that it says, whoever started it.
   process.umask(0o022);
-  const config = await loadAgentConfig(file, { environment: process.env, flags: flagValues(flags) });
+  const config = await loadAgentConfig(file, {
+    environment: process.env,
+    flags: flagValues(flags, 'agent.config.invalid'),
+  });
   const log = openLog(config.log);
   const native = loadNative({ folder: isSea() ? config.dataDir : undefined });
   native.setNotDumpable();
@@ -39,18 +42,4 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
 /** The agent does little and often: what compilers would take of memory is worth more than what they would save of time. */
 function keepSmall(): void {
   for (const flag of ['--no-opt', '--no-maglev', '--no-sparkplug']) setFlagsFromString(flag);
-}
-
-/** "--name value" and "--name=value" as a map; which names there are is for the configuration to say. */
-function flagValues(flags: readonly string[]): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (let at = 0; at < flags.length; at += 1) {
-    const [name = '', inline] = (flags[at] ?? '').split(/=(.*)/s, 2);
-    const value = inline ?? flags[++at];
-    if (!name.startsWith('--') || value === undefined) {
-      throw new LacreError('agent.config.invalid', `${name} is no setting, or lacks its value`);
-    }
-    values[name.slice(2)] = value;
-  }
-  return values;
 }

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { openLog } from '../log.ts';
 import { Health } from '../proto/grpc/health/v1/health_pb.ts';
 import { Agent } from '../proto/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../proto/spire/api/server/bundle/v1/bundle_pb.ts';
@@ -17,7 +18,6 @@ import { AuthorityKeeper } from './authority-keeper.ts';
 import { parseConfig } from './config.ts';
 import { type AdminListener, startAdminListener } from './server-admin-listener.ts';
 import { type ServerDeps, ServerEvents } from './server-deps.ts';
-import { createLog } from './server-log.ts';
 import { Store } from './store.ts';
 
 const NOW = new Date('2026-05-01T12:00:00.000Z');
@@ -45,7 +45,7 @@ describe("SPIRE's server API on the admin socket", () => {
     const { dataDir, ca } = config;
     const options = { trustDomain: config.trustDomain, dataDir, key: ca.key, ttlMs: ca.ttlMs, subject: ca.subject };
     const keeper = AuthorityKeeper.open(options, NOW);
-    const log = createLog({ level: 'silent', format: 'json' });
+    const log = openLog({ level: 'silent', format: 'json' });
     deps = { config, store: Store.open(dataDir), keeper, log, clock: { now: () => NOW }, events: new ServerEvents() };
     listener = await startAdminListener(socket, [adminSpireRoutes(deps)]);
   });

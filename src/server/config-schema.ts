@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { TrustDomain } from '../identity/trust-domain.ts';
+import { isLacreError } from '../lacre-error.ts';
 
 /** "5m", "1h30m", "250ms": units d h m s ms, largest first. */
 const DURATION = /^(?=\d)(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,7})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?$/;
@@ -43,6 +45,21 @@ const path = (describe: string) =>
     .min(1, 'a path is needed')
     .max(4096, 'a path has at most 4096 characters')
     .meta({ description: describe });
+
+function isTrustDomain(text: string, context: z.RefinementCtx): void {
+  try {
+    TrustDomain.parse(text);
+  } catch (error) {
+    if (!isLacreError(error)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+  }
+}
+
+/** "host:port", IPv6 in brackets. */
+function isHostAndPort(text: string): boolean {
+  const match = /^(?:\[[0-9a-fA-F:.%]+\]|[^\s:[\]]+):(\d{1,5})$/.exec(text);
+  return match !== null && Number(match[1]) <= 65_535;
+}
 
 const ca = z
   .strictObject({
@@ -95,9 +112,11 @@ export const ConfigFileSchema = z
   .strictObject({
     trust_domain: z
       .string('a trust domain is needed')
+      .superRefine(isTrustDomain)
       .meta({ description: 'Name of the trust domain, as in spiffe://NAME/…', pattern: '^[a-z0-9._-]{1,255}$' }),
     listen: z
       .string('host:port is needed')
+      .refine(isHostAndPort, 'host:port is needed, such as 127.0.0.1:8443 or [::1]:8443')
       .default('127.0.0.1:8443')
       .meta({ description: 'host:port for nodes. An IPv6 address stands in brackets. Port 0: any free one.' }),
     admin: z

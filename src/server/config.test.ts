@@ -2,15 +2,22 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { checkConfigFile, flagValues } from '../config-file.ts';
 import { isLacreError } from '../lacre-error.ts';
-import { checkConfig, parseConfig } from './config.ts';
-import { CONFIG_SETTINGS, environmentOverrides, flagOverrides } from './config-override.ts';
-import { configJsonSchema, parseDurationMs } from './config-schema.ts';
+import { type ConfigOver, parseConfig } from './config.ts';
+import { ConfigFileSchema, configJsonSchema, parseDurationMs } from './config-schema.ts';
 
-function faults(text: string, ...rest: [Parameters<typeof checkConfig>[1]?]): string[] {
-  const result = checkConfig(text, ...rest);
-  assert.ok('faults' in result, 'no fault was found');
-  return result.faults.map(({ source, line, column, key }) => `${source ?? `${line}:${column}`} ${key}`);
+function faults(text: string, over: ConfigOver = {}): string[] {
+  const source = {
+    schema: ConfigFileSchema,
+    name: 't.yaml',
+    text,
+    prefix: 'LACRE_SERVER_',
+    code: 'server.config.invalid',
+  } as const;
+  const { faults } = checkConfigFile({ ...source, ...over });
+  assert.ok(faults.length > 0, 'no fault was found');
+  return faults.map(({ source, place, key }) => `${source ?? `${place?.line}:${place?.column}`} ${key}`);
 }
 
 test('the least file gives every default', () => {
@@ -71,6 +78,8 @@ limits:
   sessions: many
 `;
   assert.deepEqual(faults(text), [
+    '1:15 trust_domain',
+    '2:9 listen',
     '3:1 colour',
     '5:8 ca.ttl',
     '6:3 ca.svidttl',
@@ -79,12 +88,11 @@ limits:
     '12:17 quote_interval',
     '14:13 limits.sessions',
   ]);
-  assert.deepEqual(faults('trust_domain: Lab.Example\nlisten: nowhere\n'), ['1:15 trust_domain', '2:9 listen']);
   assert.throws(
     () => parseConfig('server.yaml', text),
     (error) =>
       isLacreError(error, 'server.config.invalid') &&
-      /7 faults/.test(error.message) &&
+      /9 faults/.test(error.message) &&
       /server\.yaml:3:1: colour: there is no such key/.test(error.message),
   );
 });
@@ -111,41 +119,35 @@ test('aliases that multiply are refused, and in time', () => {
         .join(', ')}]`,
     );
   }
-  assert.ok('faults' in checkConfig(lines.join('\n')));
+  assert.ok(faults(lines.join('\n')).length > 0);
 });
 
 test('variables win over the file and flags over variables; a fault names its source', () => {
   const environment = { LACRE_SERVER_CA_SVID_TTL: '2m', LACRE_SERVER_LIMITS_SESSIONS: '7', HOME: '/root' };
-  const flags = { 'ca-svid-ttl': '1m', verbose: 'true', listen: undefined };
-  const overrides = [...environmentOverrides(environment), ...flagOverrides(flags)];
-  const config = parseConfig('a.yaml', 'trust_domain: lab.example\nca: { svid_ttl: 3m }\n', overrides);
+  const over = { environment, flags: { 'ca-svid-ttl': '1m', listen: undefined } };
+  const config = parseConfig('a.yaml', 'trust_domain: lab.example\nca: { svid_ttl: 3m }\n', over);
   assert.equal(config.ca.svidTtlMs, 60_000);
   assert.equal(config.limits.sessions, 7);
-  const bad = environmentOverrides({ LACRE_SERVER_CA_TTL: 'soon', LACRE_SERVER_TRUST_DOMAIN: 'A' });
-  assert.deepEqual(new Set(faults('{}', bad)), new Set(['LACRE_SERVER_CA_TTL ca.ttl']));
-  assert.deepEqual(faults('{}', environmentOverrides({ LACRE_SERVER_TRUST_DOMAIN: 'A' })), [
-    'LACRE_SERVER_TRUST_DOMAIN trust_domain',
-  ]);
-});
-
-test('a misspelt variable is refused, not passed over', () => {
-  assert.throws(
-    () => environmentOverrides({ LACRE_SERVER_CA_SVIDTTL: '2m' }),
-    (error) => isLacreError(error, 'server.config.invalid') && error.message.includes('LACRE_SERVER_CA_SVIDTTL'),
+  const bad = { environment: { LACRE_SERVER_CA_TTL: 'soon', LACRE_SERVER_TRUST_DOMAIN: 'A' } };
+  assert.deepEqual(
+    new Set(faults('{}', bad)),
+    new Set(['LACRE_SERVER_CA_TTL ca.ttl', 'LACRE_SERVER_TRUST_DOMAIN trust_domain']),
   );
-  assert.deepEqual(environmentOverrides({ LACRE_SERVER_CONFIG: '/etc/lacre/server.yaml' }), []);
 });
 
-test('every scalar of the file can be set from outside', () => {
-  const names = CONFIG_SETTINGS.map(({ variable }) => variable);
-  for (const name of [
-    'LACRE_SERVER_TRUST_DOMAIN',
-    'LACRE_SERVER_ADMIN_SOCKET',
-    'LACRE_SERVER_CA_SUBJECT_COMMON_NAME',
-  ]) {
-    assert.ok(names.includes(name), name);
-  }
-  assert.equal(new Set(names).size, names.length);
+test('a misspelt variable or flag is refused, not passed over', () => {
+  const text = 'trust_domain: lab.example';
+  assert.deepEqual(faults(text, { environment: { LACRE_SERVER_CA_SVIDTTL: '2m' } }), ['LACRE_SERVER_CA_SVIDTTL ']);
+  assert.deepEqual(faults(text, { flags: { 'ca-svidttl': '2m' } }), ['--ca-svidttl ']);
+  assert.equal(
+    parseConfig('t', text, { environment: { LACRE_SERVER_CONFIG: '/etc/x' } }).trustDomain.name,
+    'lab.example',
+  );
+  assert.throws(() => flagValues(['--listen'], 'server.config.invalid'), { code: 'server.config.invalid' });
+  assert.deepEqual(flagValues(['--listen', 'a:1', '--data-dir=/x=y'], 'server.config.invalid'), {
+    listen: 'a:1',
+    'data-dir': '/x=y',
+  });
 });
 
 test('durations are read, and what is none is not', () => {

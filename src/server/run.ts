@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { flagValues } from '../config-file.ts';
 import { LacreError } from '../lacre-error.ts';
 import { parseConfig, type ServerConfig } from './config.ts';
-import { CONFIG_SETTINGS, environmentOverrides, flagOverrides } from './config-override.ts';
 import { startServer } from './server.ts';
 
 /**
@@ -26,19 +26,5 @@ async function loadServerConfig(file: string, flags: readonly string[]): Promise
       { cause },
     );
   });
-  return parseConfig(file, text, [...environmentOverrides(process.env), ...flagOverrides(flagValues(flags))]);
-}
-
-/** "--name value" and "--name=value" as a map; anything that is no setting is refused. */
-function flagValues(flags: readonly string[]): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (let at = 0; at < flags.length; at++) {
-    const [name = '', inline] = (flags[at] ?? '').split(/=(.*)/s, 2);
-    if (!CONFIG_SETTINGS.some(({ flag }) => flag === name))
-      throw new LacreError('server.config.invalid', `${name} is no setting of the server (docs/server.md)`);
-    const value = inline ?? flags[++at];
-    if (value === undefined) throw new LacreError('server.config.invalid', `${name} needs a value`);
-    values[name.slice(2)] = value;
-  }
-  return values;
+  return parseConfig(file, text, { environment: process.env, flags: flagValues(flags, 'server.config.invalid') });
 }

@@ -11,14 +11,14 @@ import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { verifyX509Svid } from '../identity/x509-svid.ts';
 import { isLacreError } from '../lacre-error.ts';
+import { openLog } from '../log.ts';
 import { Health } from '../proto/grpc/health/v1/health_pb.ts';
 import { Bundle } from '../proto/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig, type ServerConfig } from './config.ts';
 import { type RunningServer, startServer } from './server.ts';
-import { createLog } from './server-log.ts';
 
-const log = createLog({ level: 'silent', format: 'json' });
+const log = openLog({ level: 'silent', format: 'json' });
 
 function configuration(context: TestContext, listen = '127.0.0.1:0'): ServerConfig {
   const folder = mkdtempSync(join(tmpdir(), 'lacre-server-'));

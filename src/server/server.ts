@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import { LacreError } from '../lacre-error.ts';
+import { openLog } from '../log.ts';
 import { adminLacreRoutes } from './admin-lacre.ts';
 import { adminSpireRoutes } from './admin-spire.ts';
 import { AuthorityKeeper } from './authority-keeper.ts';
@@ -9,7 +10,6 @@ import { createNodeListener } from './node-listener.ts';
 import { startAdminListener } from './server-admin-listener.ts';
 import { type Clock, type ServerDeps, ServerEvents, SYSTEM_CLOCK } from './server-deps.ts';
 import { lockDataDir } from './server-lock.ts';
-import { createLog } from './server-log.ts';
 import { startUpkeep } from './server-upkeep.ts';
 import { Store } from './store.ts';
 
@@ -33,7 +33,7 @@ export async function startServer(
   options: { readonly clock?: Clock; readonly log?: Logger } = {},
 ): Promise<RunningServer> {
   const clock = options.clock ?? SYSTEM_CLOCK;
-  const log = options.log ?? createLog(config.log);
+  const log = options.log ?? openLog(config.log);
   const closers: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();

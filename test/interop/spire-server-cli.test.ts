@@ -5,12 +5,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { openLog } from '../../src/log.ts';
 import { adminSpireRoutes } from '../../src/server/admin-spire.ts';
 import { AuthorityKeeper } from '../../src/server/authority-keeper.ts';
 import { parseConfig } from '../../src/server/config.ts';
 import { type AdminListener, startAdminListener } from '../../src/server/server-admin-listener.ts';
 import { type ServerDeps, ServerEvents, SYSTEM_CLOCK } from '../../src/server/server-deps.ts';
-import { createLog } from '../../src/server/server-log.ts';
 import { Store } from '../../src/server/store.ts';
 import { interopProgram } from './interop-program.ts';
 
@@ -50,7 +50,7 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
     const { trustDomain, dataDir, ca } = config;
     const options = { trustDomain, dataDir, key: ca.key, ttlMs: ca.ttlMs, subject: ca.subject };
     const keeper = AuthorityKeeper.open(options, new Date());
-    const log = createLog({ level: 'silent', format: 'json' });
+    const log = openLog({ level: 'silent', format: 'json' });
     deps = { config, store, keeper, log, clock: SYSTEM_CLOCK, events: new ServerEvents() };
     deps.events.on('entriesChanged', () => {
       changes += 1;

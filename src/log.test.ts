@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLog } from './server-log.ts';
+import { openLog } from './log.ts';
 
-function lines(format: 'json' | 'text', write: (log: ReturnType<typeof createLog>) => void, level = 'info'): string[] {
+function lines(format: 'json' | 'text', write: (log: ReturnType<typeof openLog>) => void, level = 'info'): string[] {
   const written: string[] = [];
-  write(createLog({ level, format }, (line) => written.push(line)));
+  write(openLog({ level, format }, (line) => written.push(line)));
   return written;
 }
 
@@ -35,5 +35,5 @@ test('an error is told with its message and where it came from', () => {
   const [line] = lines('text', (log) => log.error({ err: new Error('broken pipe') }, 'failed'));
   assert.match(line ?? '', /error {2}failed|error failed/);
   assert.match(line ?? '', /error="broken pipe"/);
-  assert.match(line ?? '', /server-log\.test\.ts/);
+  assert.match(line ?? '', /log\.test\.ts/);
 });
