@@ -20,6 +20,8 @@ export interface AttestationDeps {
   readonly link: SessionLink;
   readonly backOff: BackOff;
   readonly log: Logger;
+  /** Milliseconds after which the agent's SVID is renewed; by default at two thirds of its life. */
+  readonly renewalMs?: ((identity: AgentIdentity) => number) | undefined;
 }
 
 /** An SVID with less than this left is not connected with. */
@@ -67,15 +69,14 @@ export class Attestation {
   async #attested(signal: AbortSignal): Promise<void> {
     const { link, log } = this.#deps;
     let session = await this.#establish(signal);
-    for (;;) {
+    for (let former: Session | undefined; ; ) {
       link.attach(session);
+      former?.close();
       log.info({ spiffeId: session.opened.spiffeId }, 'the session with the server is open');
       const next = await this.#successor(session, signal);
       if (next === undefined) return;
-      const former = session;
+      former = session;
       session = next;
-      link.attach(session);
-      former.close();
     }
   }
 
@@ -138,8 +139,13 @@ export class Attestation {
   }
 
   #untilRenewalMs(): number {
-    const { issuedAt, expiresAt } = this.#identity ?? { issuedAt: new Date(), expiresAt: new Date() };
-    const lifeMs = expiresAt.getTime() - issuedAt.getTime();
-    return Math.max(1_000, issuedAt.getTime() + (lifeMs * 2) / 3 - Date.now());
+    const identity = this.#identity;
+    if (identity === undefined) return RENEW_RETRY_MS;
+    const dueMs = identity.issuedAt.getTime() + (this.#deps.renewalMs ?? twoThirdsOf)(identity);
+    return Math.max(1_000, dueMs - Date.now());
   }
+}
+
+function twoThirdsOf({ issuedAt, expiresAt }: AgentIdentity): number {
+  return ((expiresAt.getTime() - issuedAt.getTime()) * 2) / 3;
 }

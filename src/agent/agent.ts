@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { Attestation } from './agent-attestation.ts';
+import { Attestation, type AttestationDeps } from './agent-attestation.ts';
 import { BackOff } from './back-off.ts';
 import type { AgentConfig } from './config.ts';
 import { findingsText } from './connection-fault.ts';
@@ -28,7 +28,12 @@ export interface RunningAgent {
  * server has judged this node, callers get UNAVAILABLE.
  * Codes: agent.state.invalid, agent.workload.socket.
  */
-export async function startAgent(config: AgentConfig, parts: AgentParts, log: Logger): Promise<RunningAgent> {
+export async function startAgent(
+  config: AgentConfig,
+  parts: AgentParts,
+  log: Logger,
+  options: Pick<AttestationDeps, 'renewalMs'> = {},
+): Promise<RunningAgent> {
   const state = await StateDir.open(config.dataDir, config.bundle);
   const backOff = new BackOff();
   const link = new SessionLink({
@@ -43,7 +48,9 @@ export async function startAgent(config: AgentConfig, parts: AgentParts, log: Lo
   const api = await serveWorkloadApi({ path, trustDomain, link, log, pinCaller: (socket) => parts.pinCaller(socket) });
   const stop = new AbortController();
   const { tpm, containers } = parts;
-  const attesting = new Attestation({ config, tpm, state, containers, link, backOff, log }).run(stop.signal);
+  const attesting = new Attestation({ config, tpm, state, containers, link, backOff, log, ...options }).run(
+    stop.signal,
+  );
   log.info({ socket: path }, 'the Workload API listens');
   return {
     stop: async () => {

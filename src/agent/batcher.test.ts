@@ -7,7 +7,7 @@ import { sha256 } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
 import { AnswerSchema, NonceSchema } from '../proto/lacre/v1/node_pb.ts';
 import { batchRoot, quoteExtraData, workloadLeaf } from '../tpm/qualifying-data.ts';
-import { type Asked, type AttestMessage, type BatchAsk, Batcher, type BatchPort } from './batcher.ts';
+import { type Asked, type AttestMessage, type BatchAsk, Batcher, type BatchPort, type ListSent } from './batcher.ts';
 
 type Message<Case extends AttestMessage['case']> = Extract<AttestMessage, { case: Case }>['value'];
 
@@ -26,9 +26,12 @@ class ScriptedNode implements BatchPort {
   /** Quotes that began. */
   begun = 0;
   quoteMs = 20;
+  listSentAtMs = Number.NEGATIVE_INFINITY;
   quoteFaults = 0;
   nonceLifeMs = 5_000;
   judges = true;
+  /** New entries are found and sent now. */
+  onAdvance: (() => void) | undefined;
   onEvidence: ((evidence: Message<'evidence'>) => void) | undefined;
   onRequest: (request: Message<'request'>) => void = (request) => this.answer(request.id ?? 0n, 'quoteNeeded');
   readonly batcher: Batcher;
@@ -57,8 +60,9 @@ class ScriptedNode implements BatchPort {
     return { attest: extraData, signature: Uint8Array.of(1) };
   }
 
-  async advance(): Promise<number> {
-    return 1_000 * this.quotes.length;
+  async advance(): Promise<ListSent> {
+    this.onAdvance?.();
+    return { bytes: 1_000 * this.quotes.length, atMs: this.listSentAtMs };
   }
 
   async send(message: AttestMessage): Promise<void> {
@@ -248,6 +252,23 @@ describe('batches of one session', () => {
     const second = await node.untilEvidence(2);
     assert.deepEqual(second.confirms, [good.id]);
     assert.equal(node.quotes.length, 3, 'the quote over the withdrawn leaf was thrown away');
+  });
+
+  test('new entries found after a quote: what they withdraw is not confirmed, though the quote was ready', async () => {
+    node = new ScriptedNode({ quoteIntervalMs: 100 });
+    node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const [bad, good] = [node.batcher.ask(ask(1, 'bad')), node.batcher.ask(ask(2, 'good'))];
+    await outcomes([bad, good]);
+    node.onAdvance = () => {
+      node.onAdvance = undefined;
+      node.listSentAtMs = performance.now();
+      setTimeout(() => node.batcher.forget('bad'), 10);
+    };
+    node.nonces(2);
+    const second = await node.untilEvidence(2);
+    assert.deepEqual(second.confirms, [good.id]);
   });
 
   test('evidence whose nonce came too late: its requests and its confirmations go under the next quote', async () => {

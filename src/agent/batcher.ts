@@ -16,10 +16,16 @@ export interface BatchPort {
   /** TLS exporter of the session's connection, 32 bytes. */
   readonly exporter: Uint8Array;
   quote(extraData: Uint8Array): Promise<Quote>;
-  /** Reads and sends containers and list as they are now; returns the bytes of the list sent so far. */
-  advance(): Promise<number>;
+  /** Reads and sends containers and list as they are now. */
+  advance(): Promise<ListSent>;
   /** Resolves when the message is on its way. */
   send(message: AttestMessage): Promise<void>;
+}
+
+/** How much of the list was sent in this session's epoch, and when something last was (performance.now()). */
+export interface ListSent {
+  readonly bytes: number;
+  readonly atMs: number;
 }
 
 export interface BatchLimits {
@@ -71,6 +77,8 @@ const LATE = 'the server gave no answer in time';
 const HOLD_OFF_PART = 1 / 20;
 /** Quoting, reading the list and sending must fit into what is left of a nonce's life. */
 const NONCE_MARGIN_MS = 250;
+/** From new entries to the withdrawal that they cause. */
+const SETTLE_MS = 50;
 /** Longer than any nonce lives: evidence that was not judged by then was none. */
 const JUDGED_TIMEOUT_MS = 6_000;
 const QUOTE_ATTEMPTS = 3;
@@ -243,8 +251,11 @@ export class Batcher {
     const { akName, exporter } = this.#port;
     const root = batchRoot(leaves);
     const quote = await this.#quote(quoteExtraData({ akName, exporter, nonce, root, count: leaves.length }), signal);
-    const listLength = await this.#port.advance();
+    const list = await this.#port.advance();
     await this.#untilJudged(signal);
+    // New entries may cost a container what is confirmed here: the server says so before it reads on, if it is given the time.
+    const settleMs = confirms.length > 0 ? list.atMs + SETTLE_MS - performance.now() : 0;
+    if (settleMs > 0) await new Bell().wait(settleMs, signal);
     if (confirms.some(([id]) => !this.#toConfirm.has(id))) {
       // Withdrawn while the chip signed: the tree holds a leaf that the server no longer knows.
       this.#waiting.unshift(...requests.filter(({ abandoned }) => !abandoned));
@@ -262,7 +273,7 @@ export class Batcher {
       nonce,
       attest: quote.attest,
       signature: quote.signature,
-      listLength: BigInt(listLength),
+      listLength: BigInt(list.bytes),
       requests: requests.map(requestOf),
       confirms: confirms.map(([id]) => id),
     };

@@ -3,7 +3,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import { toHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
-import type { AttestMessage } from './batcher.ts';
+import type { AttestMessage, ListSent } from './batcher.ts';
 import { observeNode } from './evidence-observation.ts';
 import type { MeasurementList } from './measurement-list.ts';
 
@@ -40,6 +40,7 @@ export class EvidenceFeed {
   /** SHA-256 of what the server knows of a container, by id; undefined: nothing was sent in this session. */
   #sent: Map<string, string> | undefined;
   #digests: ReadonlySet<string> = new Set();
+  #listSentAtMs = Number.NEGATIVE_INFINITY;
   #observed = '';
   #observedAtMs = Number.NEGATIVE_INFINITY;
   #turn: Promise<unknown> = Promise.resolve();
@@ -48,8 +49,8 @@ export class EvidenceFeed {
     this.#deps = deps;
   }
 
-  /** Reads the list to its end, then the containers; sends the containers, then the list. Returns the list's bytes sent so far. */
-  advance(): Promise<number> {
+  /** Reads the list to its end, then the containers; sends the containers, then the list. */
+  advance(): Promise<ListSent> {
     return this.#exclusive(async () => {
       await this.#sendObservation();
       for (;;) {
@@ -57,9 +58,10 @@ export class EvidenceFeed {
         // New entries may be of a container that nobody has seen yet.
         if (bytes.length > 0 || this.#sent === undefined) await this.#deps.containers.look();
         await this.#sendContainers();
-        if (bytes.length === 0) return this.#deps.list.position;
+        if (bytes.length === 0) return { bytes: this.#deps.list.position, atMs: this.#listSentAtMs };
         const offset = BigInt(this.#deps.list.position - bytes.length);
         await this.#deps.send({ case: 'list', value: { offset, data: bytes } });
+        this.#listSentAtMs = performance.now();
       }
     });
   }

@@ -49,6 +49,14 @@ describe('data folder', () => {
     assert.equal((await (await StateDir.open(path, pinned)).bundle()).length, 2);
   });
 
+  test('writes at the same time come one after another, the last one stays', async () => {
+    const state = await StateDir.open(path, pinned);
+    const [first] = pinned;
+    assert.ok(first);
+    await Promise.all(Array.from({ length: 20 }, (_, index) => state.saveBundle(Array(index + 1).fill(first))));
+    assert.equal((await state.bundle()).length, 20);
+  });
+
   test('another pinned bundle takes the place of all that came from the former one', async () => {
     const [first] = pinned;
     assert.ok(first);

@@ -20,6 +20,7 @@ const MAX_BYTES = 1024 * 1024;
 export class StateDir {
   readonly #path: string;
   readonly #pinned: readonly Uint8Array[];
+  #writing: Promise<unknown> = Promise.resolve();
 
   private constructor(path: string, pinned: readonly Uint8Array[]) {
     this.#path = path;
@@ -95,8 +96,14 @@ export class StateDir {
     }
   }
 
+  #write(name: string, text: string): Promise<void> {
+    const written = this.#writing.then(() => this.#replace(name, text));
+    this.#writing = written.catch(() => undefined);
+    return written;
+  }
+
   /** All or nothing: a kill at any moment leaves the old file or the new one. */
-  async #write(name: string, text: string): Promise<void> {
+  async #replace(name: string, text: string): Promise<void> {
     const path = join(this.#path, name);
     const file = await open(`${path}.new`, 'w', 0o600);
     try {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { type RunningAgent, startAgent } from '../../src/agent/agent.ts';
 import type { AgentConfig } from '../../src/agent/config.ts';
+import type { AttestationTpm } from '../../src/agent/evidence-tpm.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
 import type { PinnedCaller } from '../../src/agent/workload-api.ts';
 import { toHex } from '../../src/bytes/hex.ts';
@@ -25,8 +26,11 @@ export class AgentHarness implements AsyncDisposable {
     string,
     { readonly container: Container; readonly bytes: Uint8Array; readonly sha256: Uint8Array }
   >();
-  /** Whose the next connections are; a function tells it of each. */
-  caller: string | ((socket: Socket) => string) = '';
+  /** Whose a connection is; by default those of `fetch`, in their order. */
+  callerOf: (socket: Socket) => string = () => this.#callers.shift() ?? '';
+  /** Quotes that the agent began. */
+  quotesBegun = 0;
+  readonly #callers: string[] = [];
   #agent: RunningAgent | undefined;
 
   private constructor(directory: string, node: ScriptedNode) {
@@ -55,7 +59,10 @@ export class AgentHarness implements AsyncDisposable {
     return container.id;
   }
 
-  async start(server: { readonly port: number; readonly bundle: readonly Uint8Array[] }): Promise<void> {
+  async start(
+    server: { readonly port: number; readonly bundle: readonly Uint8Array[] },
+    options: Parameters<typeof startAgent>[3] = {},
+  ): Promise<void> {
     const config: AgentConfig = {
       trustDomain: TRUST_DOMAIN,
       server: { host: '127.0.0.1', port: server.port },
@@ -70,6 +77,17 @@ export class AgentHarness implements AsyncDisposable {
       log: { level: 'info', format: 'json' },
     };
     const tpm = await TpmClient.open(config.tpm);
+    const counted: AttestationTpm = {
+      createEndorsementKey: () => tpm.createEndorsementKey(),
+      readIntermediates: () => tpm.readIntermediates(),
+      createAttestationKey: (saved) => tpm.createAttestationKey(saved),
+      activateCredential: (blob, secret) => tpm.activateCredential(blob, secret),
+      quote: (extraData) => {
+        this.quotesBegun += 1;
+        return tpm.quote(extraData);
+      },
+      close: () => tpm.close(),
+    };
     const write = (line: string) => {
       this.log.push(JSON.parse(line));
       if (process.env['LACRE_TEST_LOG'] !== undefined) process.stderr.write(line);
@@ -77,12 +95,13 @@ export class AgentHarness implements AsyncDisposable {
     this.#agent = await startAgent(
       config,
       {
-        tpm,
+        tpm: counted,
         containers: { seen: () => this.containers, look: async () => undefined },
-        pinCaller: (socket) => this.#pin(typeof this.caller === 'string' ? this.caller : this.caller(socket)),
+        pinCaller: (socket) => this.#pin(this.callerOf(socket)),
         close: () => tpm.close(),
       },
       pino({ level: 'debug', base: null }, { write }),
+      options,
     );
   }
 
@@ -99,7 +118,7 @@ export class AgentHarness implements AsyncDisposable {
   }
 
   fetch(containerId: string): WorkloadClient {
-    this.caller = containerId;
+    this.#callers.push(containerId);
     return new WorkloadClient(this.socket);
   }
 

@@ -75,6 +75,35 @@ describe('the agent with a real server and a software TPM', { skip: skipWithoutS
     await assert.rejects(kept.response(99, 100), /no response 99/);
   });
 
+  for (const [number, afterMs] of [
+    [9, 350],
+    [11, 680],
+  ] as const)
+    test(`a withdrawal ${afterMs} ms after the chip began to sign its confirmation disturbs no other container`, async () => {
+      const [good, bad] = [await harness.run(number), await harness.run(number + 1)];
+      await started();
+      harness.node.proxy.quoteMs = 700;
+      try {
+        using kept = harness.fetch(good);
+        using ended = harness.fetch(bad);
+        await Promise.all([kept.response(0), ended.response(0)]);
+        const begun = harness.quotesBegun;
+        for (const began = Date.now(); harness.quotesBegun === begun; await sleep(1))
+          assert.ok(Date.now() - began < 9_000);
+        await sleep(afterMs);
+        await harness.node.kernel.measureContainer(
+          { path: '/bin/app', sha256: digestOf('changed') },
+          { uid: uidOf(number + 1) },
+        );
+        assert.equal((await ended.ended).code, '7');
+        await sleep(2_000);
+        assert.equal(harness.log.filter(({ msg }) => msg.includes('next try in')).length, 0, 'the session goes on');
+        assert.equal(kept.responses.length, 1);
+      } finally {
+        harness.node.proxy.quoteMs = 0;
+      }
+    });
+
   test('containers by the dozen get their first SVIDs under few quotes', async () => {
     const ids: string[] = [];
     for (let number = 20; number < 50; number += 1) ids.push(await harness.run(number));
@@ -129,6 +158,22 @@ describe('the agent with a real server and a software TPM', { skip: skipWithoutS
     } finally {
       relay.hold(false);
     }
+  });
+
+  test("streams outlive the renewal of the agent's SVID: the next session begins before the last one ends", async () => {
+    const orders = await harness.run(13);
+    harness.log.length = 0;
+    await harness.start({ port: relay.port, bundle: await server.bundle() }, { renewalMs: () => 1_500 });
+    await harness.untilLogged('the server trusts this node');
+    using client = harness.fetch(orders);
+    await client.response(0);
+    for (const number of [1, 2]) {
+      await client.response(number);
+      using another = harness.fetch(orders);
+      await another.response(0);
+    }
+    assert.ok(harness.log.filter(({ msg }) => msg === 'the node is enrolled').length >= 3);
+    assert.ok(!harness.logged('next try in'), 'no session was lost');
   });
 
   test('a restarted agent enrols anew, with the AK that it had', async () => {

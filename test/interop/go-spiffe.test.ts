@@ -42,7 +42,7 @@ describe('the unmodified go-spiffe library', { skip }, () => {
     await server.createEntry('/orders', harness.node.spiffeId, ['lacre:image-name:registry.test/app:1']);
     for (let number = 1; number <= COUNT; number += 1) ids.push(await harness.run(number));
     // What podman and cgroups tell of real containers, the caller's user tells here.
-    harness.caller = (socket: Socket) => {
+    harness.callerOf = (socket: Socket) => {
       const { fd } = (socket as Socket & { readonly _handle: { readonly fd: number } })._handle;
       return ids[native.peerCredentials(fd).uid - FIRST_UID] ?? '';
     };
