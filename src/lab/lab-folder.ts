@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { killGroup } from './program.ts';
+import { killGroup, type StartedService } from './program.ts';
 
 /** Where what the lab builds is kept: for the next run, by the hash of what it is made of. */
 export function cacheFolder(): string {
@@ -19,7 +19,7 @@ const STATE = z.strictObject({
 /** A running lab: its folder of sockets, logs and keys, and its processes, written down so that `lab down` finds them. */
 export class LabRun {
   readonly folder: string;
-  readonly #pids: number[] = [];
+  readonly #services: StartedService[] = [];
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -32,19 +32,28 @@ export class LabRun {
     return run;
   }
 
-  async own(pid: number): Promise<void> {
-    this.#pids.push(pid);
+  async own(service: StartedService): Promise<void> {
+    this.#services.push(service);
     await this.#write();
+  }
+
+  /** Leaves it running when this process ends. */
+  release(): void {
+    for (const service of this.#services) service.release();
   }
 
   /** Ends every process of it, last one first, and removes what they left. */
   async end(): Promise<void> {
-    await endRun({ folder: this.folder, pids: this.#pids });
+    await endRun({ folder: this.folder, pids: this.#pids() });
+  }
+
+  #pids(): number[] {
+    return this.#services.map(({ pid }) => pid);
   }
 
   async #write(): Promise<void> {
     await mkdir(cacheFolder(), { recursive: true });
-    await writeFile(statePath(), JSON.stringify({ folder: this.folder, pids: this.#pids }), { mode: 0o600 });
+    await writeFile(statePath(), JSON.stringify({ folder: this.folder, pids: this.#pids() }), { mode: 0o600 });
   }
 }
 

@@ -36,7 +36,7 @@ export class LabServer {
     const config = join(run.folder, 'server.yaml');
     await writeFile(config, server.#configuration(run.folder, ekRoots), { mode: 0o600 });
     const service = await startService(executable, ['server', 'run', '--config', config], server.logPath);
-    await run.own(service.pid);
+    await run.own(service);
     let ended = false;
     service.ended.finally(() => (ended = true)).catch(() => {});
     const late = Date.now() + START_TIME_LIMIT_MS;

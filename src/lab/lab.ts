@@ -46,6 +46,7 @@ export async function labUp(options: LabOptions): Promise<number> {
     run = await LabRun.make();
     const status = await demonstrate(node, run, progress, options, stop.signal);
     kept = options.keep;
+    if (kept) run.release();
     return status;
   } finally {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, onSignal);
@@ -81,7 +82,7 @@ async function demonstrate(
   const server = await progress.step('server', 'starting lacre server', () =>
     LabServer.start(built.executable, tpm.rootPaths, run, signal),
   );
-  await run.own((await startTpm(tpm)).pid);
+  await run.own(await startTpm(tpm));
   const machine = await startMachine({
     ...{ kernel: built.kernel, initrd: built.initrd, root: built.root, data: built.data, keepsData: false },
     ...{
@@ -90,7 +91,7 @@ async function demonstrate(
       relayCommand: `${quoted(process.execPath)} ${quoted(RELAY)} 127.0.0.1 ${server.port}`,
     },
   });
-  await run.own(machine.pid);
+  await run.own(machine.service);
   try {
     const { status, control } = await play(
       { built, server, machine, ekCertificate: tpm.ekCertificatePath },

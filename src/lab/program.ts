@@ -34,6 +34,8 @@ export interface StartedService {
   readonly pid: number;
   /** Settles with its status when it has ended. */
   readonly ended: Promise<number>;
+  /** This process no longer stays for it. */
+  release(): void;
 }
 
 /**
@@ -49,8 +51,7 @@ export async function startService(command: string, args: readonly string[], log
       await ended;
       throw new LacreError('lab.program.missing', `${command}: is not installed`, { command });
     }
-    child.unref();
-    return { pid: child.pid, ended };
+    return { pid: child.pid, ended, release: () => child.unref() };
   } finally {
     await log.close();
   }

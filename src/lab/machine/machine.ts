@@ -1,6 +1,6 @@
 import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startService } from '../program.ts';
+import { type StartedService, startService } from '../program.ts';
 import type { SoftwareTpm } from './software-tpm.ts';
 
 const FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd';
@@ -42,11 +42,9 @@ export interface MachineParts {
 }
 
 export interface Machine {
-  readonly pid: number;
+  readonly service: StartedService;
   readonly controlSocket: string;
   readonly consoleLog: string;
-  /** Settles when the machine has ended; its status. */
-  readonly ended: Promise<number>;
 }
 
 /**
@@ -58,12 +56,12 @@ export async function startMachine(parts: MachineParts): Promise<Machine> {
   const variables = join(folder, 'firmware-variables.fd');
   await copyFile(FIRMWARE_VARIABLES, variables);
   const consoleLog = join(folder, 'console.log');
-  const { pid, ended } = await startService(
+  const service = await startService(
     'qemu-system-x86_64',
     arguments_(parts, variables, consoleLog),
     join(folder, 'qemu.log'),
   );
-  return { pid, controlSocket: join(folder, 'control.sock'), consoleLog, ended };
+  return { service, controlSocket: join(folder, 'control.sock'), consoleLog };
 }
 
 function arguments_(parts: MachineParts, variables: string, consoleLog: string): string[] {
