@@ -71,6 +71,8 @@ function extend(search: Search, path: readonly EndorsementCertificate[]): Verifi
   const child = path.at(-1);
   if (child === undefined || path.length > MAX_DEPTH) return undefined;
   for (const root of search.roots) {
+    // Makers' stores hold dozens: only those of the right name are parsed.
+    if (root.certificate.subject !== child.x509.issuer) continue;
     const anchor = parseEndorsementCertificate(root.certificate.raw);
     if (mayIssue(search, anchor, child, path.length - 1)) return { path, root };
   }

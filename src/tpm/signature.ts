@@ -1,5 +1,5 @@
 import { constants, type KeyObject, verify } from 'node:crypto';
-import { ALG, DIGEST_LENGTH, type HashName, hashOf } from './constants.ts';
+import { ALG, type HashName, hashOf } from './constants.ts';
 import type { SigningScheme } from './public-area.ts';
 import { curveOf, leftPad } from './public-key.ts';
 import { malformed, readStructure, unsupported } from './structure.ts';
@@ -67,8 +67,3 @@ const CURVE_BYTES: ReadonlyMap<string, number> = new Map(
     return curve === undefined ? [] : [[curve.ecdhName, curve.coordinateBytes] as const];
   }),
 );
-
-/** Bytes of the digest that a scheme signs. */
-export function schemeDigestLength(scheme: SigningScheme): number {
-  return DIGEST_LENGTH[scheme.hash];
-}
