@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LacreError } from '../lacre-error.ts';
@@ -93,13 +93,14 @@ async function demonstrate(
   });
   await run.own(machine.service);
   try {
-    const { status, control } = await play(
+    const { status, control, agentLog } = await play(
       { built, server, machine, ekCertificate: tpm.ekCertificatePath },
       progress,
       options,
       signal,
     );
     control.close();
+    await writeFile(join(run.folder, 'agent.log'), agentLog);
     if (options.keep) process.stderr.write(tryText(built.executable, server, run.folder));
     return status;
   } catch (error) {
@@ -159,7 +160,7 @@ async function play(
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else process.stdout.write(summaryText(report, await server.command('why', 'orders'), faults));
   for (const fault of faults) progress.say(`not as expected: ${fault}`);
-  return { status: faults.length === 0 ? 0 : 1, control };
+  return { status: faults.length === 0 ? 0 : 1, control, agentLog: await lab.agentLog() };
 }
 
 async function untilAttested(admin: LabAdmin, lab: LabNode, agent: StartedProgram, signal: AbortSignal): Promise<void> {
