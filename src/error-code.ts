@@ -132,7 +132,6 @@ export const ERROR_CODES = {
   'server.epoch.contradiction': refused('TPM and measurement list contradict each other: reboot the node'),
   'server.evidence.refused': refused('the appraisal of the host found something wrong'),
   'server.workload.unknown': refused('a request names a container, or a state of one, that the agent has not told'),
-  'server.workload.refused': refused('the appraisal of a container found something wrong'),
   'server.entry.none': refused('no registration entry matches the workload'),
   'server.entry.withdrawn': refused('the registration entry, or what it asks, is no longer fulfilled'),
   'server.reference.invalid': invalid('reference values are not well-formed, or incomplete'),

@@ -7,7 +7,7 @@ import { SpiffeId } from '../identity/spiffe-id.ts';
 import { issueX509Svid, type X509Svid } from '../issuance/x509-svid.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Identities, Refusal } from '../proto/lacre/v1/node_pb.ts';
-import { IdentitiesSchema } from '../proto/lacre/v1/node_pb.ts';
+import { IdentitiesSchema, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { MatchedEntry } from './answer-entries.ts';
 import { ledgerLeaf } from './answer-ledger.ts';
@@ -85,10 +85,11 @@ export function judge(context: SessionContext, request: BatchRequest): Verdict {
 export function refuse(context: SessionContext, verdict: Verdict, ageMs: number): Refusal | undefined {
   if (!verdict.trusted) {
     const fatal = verdict.findings.find((finding) => finding.fatal);
-    const sentence = fatal?.detail ?? 'the container is not trusted';
-    const error = new LacreError('server.workload.refused', sentence);
-    const refusal = refusalOf(error, verdictMessage(verdict));
-    return { ...refusal, code: fatal?.code ?? error.code };
+    return create(RefusalSchema, {
+      code: fatal?.code ?? 'appraisal.host.refused',
+      sentence: fatal?.detail ?? 'the container is not trusted',
+      verdict: verdictMessage(verdict),
+    });
   }
   const { matches, findings } = context.entries.match(verdict, ageMs);
   if (matches.length > 0) return undefined;
@@ -261,9 +262,14 @@ function tellAnswer(context: SessionContext, { containerId, outcome, verdict, re
     ...(verdict === undefined ? {} : { verdict: verdictMessage(verdict) }),
   };
   if (outcome.case === 'refusal') {
+    // A workload that asks again and again is told each time; people are told once.
+    if (context.told.get(containerId) === outcome.refusal.sentence) return;
+    if (context.told.size >= LIMITS.subscriptionsPerNode) context.told.clear();
+    context.told.set(containerId, outcome.refusal.sentence);
     tell(deps, { ...base, kind: 'refused', sentence: outcome.refusal.sentence });
     return;
   }
+  context.told.delete(containerId);
   if (request.kind !== 1) return;
   for (const { svid } of outcome.identities) {
     tell(deps, {

@@ -34,6 +34,8 @@ export interface SessionContext {
   readonly state: NodeState;
   readonly subscriptions: Subscriptions;
   readonly entries: AnswerEntries;
+  /** Newest refusal that watchers were told, by container. */
+  readonly told: Map<string, string>;
   /** Undefined before the first quote of this session, and whenever the newest quote was no evidence. */
   evidence: CurrentEvidence | undefined;
   /** Newest evidence of this session, usable for issuing or not: what holds an identity is judged anew on it. */

@@ -65,6 +65,7 @@ export class Session implements OpenSession {
       nonces: new NonceBook((length) => new Uint8Array(randomBytes(length))),
       subscriptions: new Subscriptions(),
       entries: new AnswerEntries(deps, node),
+      told: new Map(),
       evidence: undefined,
       last: undefined,
       clock: undefined,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { ConnectError } from '@connectrpc/connect';
 import { pino } from 'pino';
 import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
@@ -37,6 +38,7 @@ import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig } from '../../src/server/config.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
 import type { Clock } from '../../src/server/server-deps.ts';
+import { CODE_TRAILER } from '../../src/server/session-status.ts';
 import { certificateSpki } from '../../src/tpm/certificate.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { objectName, parsePublicArea } from '../../src/tpm/public-area.ts';
@@ -83,6 +85,11 @@ const OBSERVATION = create(NodeObservationSchema, {
 
 export function digestOf(text: string): Uint8Array {
   return sha256(new Uint8Array(Buffer.from(text)));
+}
+
+/** The error code that came with a status of the server; empty: it is none of the server's. */
+export function codeOf(error: unknown): string {
+  return error instanceof ConnectError ? (error.metadata.get(CODE_TRAILER) ?? '') : '';
 }
 
 /** A server, and the folder that it keeps its things in. */
@@ -228,7 +235,7 @@ async function* parts<T>(kind: 'host' | 'image', value: T, files: readonly Refer
 export class Fixture {
   readonly node: ScriptedNode;
   readonly server: TestServer;
-  readonly entryId: string;
+  entryId: string;
   identity: AgentIdentity;
 
   private constructor(node: ScriptedNode, server: TestServer, entryId: string, identity: AgentIdentity) {
