@@ -53,7 +53,7 @@ export class Attestation {
           error instanceof LacreError
             ? error
             : new LacreError('agent.session.lost', String(error), {}, { cause: error });
-        link.detach(undefined, fault);
+        link.detach(fault);
         this.#forgetAfter(fault);
         const waitMs = backOff.next();
         log.warn(
@@ -67,10 +67,10 @@ export class Attestation {
 
   /** Holds sessions, the next before the former ends, until one is lost. */
   async #attested(signal: AbortSignal): Promise<void> {
-    const { link, log } = this.#deps;
+    const { log } = this.#deps;
     let session = await this.#establish(signal);
     for (let former: Session | undefined; ; ) {
-      link.attach(session);
+      this.#attach(session);
       former?.close();
       log.info({ spiffeId: session.opened.spiffeId }, 'the session with the server is open');
       const next = await this.#successor(session, signal);
@@ -80,9 +80,18 @@ export class Attestation {
     }
   }
 
+  #attach(session: Session): void {
+    try {
+      this.#deps.link.attach(session);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
   /** The session that takes over when the agent's SVID is at two thirds of its life; undefined: the agent stops. */
   async #successor(session: Session, signal: AbortSignal): Promise<Session | undefined> {
-    const { link, log } = this.#deps;
+    const { log } = this.#deps;
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     session.ended.then(() => stop.abort());
@@ -93,11 +102,7 @@ export class Attestation {
         session.close();
         return undefined;
       }
-      if (stop.signal.aborted) {
-        const fault = await session.ended;
-        link.detach(session, fault);
-        throw fault;
-      }
+      if (stop.signal.aborted) throw await session.ended;
       try {
         this.#identity = undefined;
         return await this.#establish(either);

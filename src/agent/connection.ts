@@ -108,6 +108,8 @@ function openSocket(options: ConnectionOptions): Promise<TLSSocket> {
     socket.once('secureConnect', () => {
       clearTimeout(timer);
       socket.off('error', fail);
+      // Whoever uses the connection learns of its end by its calls.
+      socket.on('error', () => socket.destroy());
       if (socket.authorized && socket.alpnProtocol === 'h2' && socket.getProtocol() === 'TLSv1.3') resolve(socket);
       else fail(new Error('no HTTP/2 over TLS 1.3'));
     });

@@ -1,8 +1,6 @@
 import type { Logger } from 'pino';
 import type { Native } from './native.ts';
 
-const MAX_STATUS = 200;
-
 /** Tells the service manager how the agent is (sd_notify(3)); without NOTIFY_SOCKET it tells nobody. */
 export class Notifier {
   readonly #native: Pick<Native, 'notify'>;
@@ -17,11 +15,6 @@ export class Notifier {
 
   ready(): void {
     this.#send('READY=1');
-  }
-
-  /** One line for `systemctl status`. */
-  status(text: string): void {
-    this.#send(`STATUS=${text.replace(/\p{Cc}/gu, ' ').slice(0, MAX_STATUS)}`);
   }
 
   stopping(): void {

@@ -66,16 +66,16 @@ export class SessionLink implements SessionListener {
     this.#subscribers.delete(subscriber);
   }
 
-  /** A session has opened; every stream asks again in it. A former session is replaced. */
+  /** A session has opened; every stream asks again in it. A former session is replaced. Codes: agent.protocol. */
   attach(session: WorkloadSession): void {
+    requireBundle(session.opened.bundle);
     this.#session = session;
     this.#intervalMs = session.opened.quoteIntervalMs;
     this.bundleChanged(session.opened.bundle);
   }
 
   /** The session has ended, or could not be had; nothing new is served from now on. */
-  detach(session: WorkloadSession | undefined, reason: LacreError): void {
-    if (session !== this.#session) return;
+  detach(reason: LacreError): void {
     this.#session = undefined;
     this.#reason = reason.message;
     this.#lost ??= setTimeout(() => this.#endAll(), LOST_INTERVALS * this.#intervalMs);
@@ -101,8 +101,7 @@ export class SessionLink implements SessionListener {
   }
 
   bundleChanged(bundle: readonly Uint8Array[]): void {
-    if (bundle.length === 0)
-      throw new LacreError('agent.protocol', 'the server sent a trust bundle without certificates');
+    requireBundle(bundle);
     this.#bundle = bundle;
     this.#onBundle(bundle);
     this.entriesChanged();
@@ -123,4 +122,9 @@ export class SessionLink implements SessionListener {
     const error = new LacreError('agent.workload.unattested', `the node is not attested: ${this.#reason}`);
     for (const subscriber of [...this.#subscribers]) subscriber.end(error);
   }
+}
+
+function requireBundle(bundle: readonly Uint8Array[]): void {
+  if (bundle.length > 0) return;
+  throw new LacreError('agent.protocol', 'the server sent a trust bundle without certificates');
 }

@@ -256,7 +256,7 @@ describe('Workload API', () => {
 
   test('without a session callers get UNAVAILABLE, with the reason', () =>
     withClient(async (client) => {
-      link.detach(session, new LacreError('agent.server.unreachable', 'the server is down'));
+      link.detach(new LacreError('agent.server.unreachable', 'the server is down'));
       const status = await call(client, 'FetchX509SVID').status;
       assert.deepEqual(status, { code: '14', message: 'the node is not attested: the server is down' });
     }));
@@ -317,7 +317,7 @@ describe('Workload API', () => {
     withClient(async (client) => {
       const opened = call(client, 'FetchX509SVID');
       await opened.next();
-      link.detach(session, new LacreError('agent.session.lost', 'the connection ended'));
+      link.detach(new LacreError('agent.session.lost', 'the connection ended'));
       const later = new ScriptedSession();
       link.attach(later);
       link.attested({} as NodeVerdict);
@@ -333,7 +333,7 @@ describe('Workload API', () => {
       const opened = call(client, 'FetchX509SVID');
       await opened.next();
       const startedMs = performance.now();
-      link.detach(session, new LacreError('agent.session.lost', 'the connection ended'));
+      link.detach(new LacreError('agent.session.lost', 'the connection ended'));
       assert.equal((await opened.status).code, '14');
       const tookMs = performance.now() - startedMs;
       assert.ok(tookMs > 150 && tookMs < 1_000, `after ${tookMs} ms`);
@@ -380,6 +380,18 @@ describe('Workload API', () => {
   test('socket and folder have the modes that let every process in', async () => {
     assert.equal((await stat(path)).mode & 0o777, 0o777);
     assert.equal((await stat(join(path, '..'))).mode & 0o777, 0o755);
+  });
+
+  test('the socket that a killed agent left behind is taken over; a file of that name is not', async () => {
+    const left = join(directory, 'left.sock');
+    const script = `require('node:net').createServer().listen(${JSON.stringify(left)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    await promisify(execFile)(process.execPath, ['-e', script]).catch(() => undefined);
+    assert.ok((await stat(left)).isSocket());
+    const next = await serveWorkloadApi({ path: left, trustDomain: 'lacre.test', link, log: silent, pinCaller });
+    await next.close();
+    await writeFile(left, 'a file');
+    const refused = serveWorkloadApi({ path: left, trustDomain: 'lacre.test', link, log: silent, pinCaller });
+    await assert.rejects(refused, { code: 'agent.workload.socket' });
   });
 
   test('a second agent does not take the socket of a running one', async () => {

@@ -37,6 +37,7 @@ export interface WorkloadStreamDeps {
   makeAsk(): WorkloadAsk;
 }
 
+const NO_IDENTITY = 'no identity issued';
 const REFUSED_TRIES = 4;
 const SHORTEST_WAIT_MS = 500;
 const TRY_AGAIN_MS = 2_000;
@@ -83,9 +84,9 @@ export class WorkloadStream implements Subscriber {
         await this.#bell.wait(waitMs, this.#stop.signal);
       }
     } catch (error) {
-      const fault =
-        error instanceof LacreError ? error : new LacreError('agent.workload.unattested', 'the agent failed');
-      if (fault !== error) log.error({ err: error }, 'a stream of the Workload API failed');
+      if (!(error instanceof LacreError)) log.error({ err: error }, 'a stream of the Workload API failed');
+      const fault = faultOf(error);
+      log.debug({ code: fault.code, containerId: this.#containerId, ...fault.details }, fault.message);
       this.end(fault);
     } finally {
       sink.signal.removeEventListener('abort', onAbort);
@@ -105,7 +106,8 @@ export class WorkloadStream implements Subscriber {
     } catch (error) {
       const endsMs = this.#message?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
       const holding = this.#message !== undefined && Date.now() < endsMs;
-      const passing = error instanceof LacreError && error.grpcStatus === 'UNAVAILABLE';
+      const passing =
+        error instanceof LacreError && error.grpcStatus === 'UNAVAILABLE' && error.code !== 'agent.caller.ended';
       // The link ends the stream when the session stays lost for too long.
       if (holding && passing) return Math.min(TRY_AGAIN_MS, Math.max(0, endsMs - Date.now()));
       // A session that a newer one replaced takes its requests with it.
@@ -165,6 +167,13 @@ function renewalWaitMs(expiresAt: Date): number {
 }
 
 function refusedError(refusal: Refusal): LacreError {
-  const sentence = `no identity issued: ${refusal.sentence}${findingsText(refusal.verdict)}`;
+  const sentence = `${NO_IDENTITY}: ${refusal.sentence}${findingsText(refusal.verdict)}`;
   return new LacreError('agent.workload.refused', sentence, { serverCode: refusal.code });
+}
+
+/** What the caller is told: a refusal says first what every Workload API says. */
+function faultOf(error: unknown): LacreError {
+  if (!(error instanceof LacreError)) return new LacreError('agent.workload.unattested', 'the agent failed');
+  if (error.grpcStatus !== 'PERMISSION_DENIED' || error.message.startsWith(NO_IDENTITY)) return error;
+  return new LacreError(error.code, `${NO_IDENTITY}: ${error.message}`, error.details, { cause: error });
 }

@@ -105,7 +105,7 @@ export class AgentHarness implements AsyncDisposable {
     );
   }
 
-  /** The server has accepted `count` quotes or more, of a node that it trusts. */
+  /** Waits for a line of the agent's log. */
   async untilLogged(text: string | RegExp, timeoutMs = 15_000): Promise<void> {
     for (const started = Date.now(); !this.logged(text); await sleep(10)) {
       if (Date.now() - started < timeoutMs) continue;
