@@ -23,6 +23,7 @@ const PACKAGES = [
   { name: 'libc6-dev', brings: ['/usr/include/stdio.h'], for: ['lab', 'test'] },
   { name: 'binutils', brings: 'strip', for: ['lab', 'test'] },
   { name: 'curl', brings: 'curl', for: ['test'] },
+  { name: 'crun', brings: ['/usr/bin/crun', '/usr/sbin/runc', '/usr/bin/runc'], for: ['test'] },
   { name: 'uidmap', brings: 'newuidmap', for: ['lab'], onlyUser: true },
 ];
 

@@ -64,7 +64,7 @@ describe('a node, its containers, and what becomes of their identities', { skip,
     for (const container of [orders, payments, stock]) {
       const started = Date.now();
       const outcome = await askUntilAnswered(container, 60_000);
-      assert.ok('svid' in outcome, `${container.name}: ${JSON.stringify(outcome)}\n${node.log.join('')}`);
+      assert.ok('svid' in outcome, `${container.name}: ${JSON.stringify(outcome)}\n${node.programs.log.join('')}`);
       const { svid } = outcome;
       assert.equal(svid.spiffeId, `spiffe://${TRUST_DOMAIN}/${container.name}`);
       const certificate = new X509Certificate(Buffer.from(svid.x509Svid));

@@ -18,7 +18,7 @@ export class NativeAdmin implements Disposable {
 
   constructor(node: NativeNode) {
     this.#node = node;
-    this.#client = new AdminClient(node.adminSocket);
+    this.#client = new AdminClient(node.programs.adminSocket);
   }
 
   /** Reference values of the played host and of the image's one program. */

@@ -1,10 +1,7 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildNative } from '../../scripts/build-native.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
@@ -12,8 +9,9 @@ import { sha256 } from '../../src/bytes/sha256.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { parsePublicArea } from '../../src/tpm/public-area.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
-import { OciContainer, ociRuntime, RANGE_LENGTH, type SimulatedImage } from './oci-container.ts';
-import { type HostProcess, SimulatedHost } from './simulated-host.ts';
+import { type EndSignal, NativePrograms } from './native-programs.ts';
+import { type EnginePlace, OciContainer, ociRuntime, RANGE_LENGTH, type SimulatedImage } from './oci-container.ts';
+import { SimulatedHost } from './simulated-host.ts';
 import { SoftwareTpm, softwareTpmMissing } from './software-tpm.ts';
 import { TpmProxy } from './tpm-proxy.ts';
 
@@ -37,6 +35,7 @@ export function nativeNodeMissing(): string | undefined {
   const reasons = [
     softwareTpmMissing(),
     isRoot ? undefined : 'making containers needs root',
+    spawnSync('unshare', ['-m', '-p', '-f', 'true']).status === 0 ? undefined : 'namespaces cannot be made here',
     ociRuntime() === undefined ? 'neither runc nor crun is installed' : undefined,
     gcc ? undefined : 'gcc is not installed',
   ];
@@ -55,14 +54,10 @@ export class NativeNode {
   readonly proxy: TpmProxy;
   readonly containers: OciContainer[] = [];
   readonly ekSha256Hex: string;
-  /** What server and agent wrote to stderr, for a failed test to show. */
-  readonly log: string[] = [];
+  readonly programs: NativePrograms;
   #kernel: KernelSimulator;
-  #server: ChildProcess | undefined;
-  #agent: HostProcess | undefined;
   readonly #host: SimulatedHost;
   readonly #options: NativeNodeOptions;
-  readonly #port: number;
 
   private constructor(
     options: NativeNodeOptions,
@@ -73,9 +68,9 @@ export class NativeNode {
       proxy: TpmProxy;
       kernel: KernelSimulator;
       host: SimulatedHost;
+      programs: NativePrograms;
     },
     ekSha256: string,
-    port: number,
   ) {
     this.#options = options;
     this.directory = made.directory;
@@ -84,8 +79,8 @@ export class NativeNode {
     this.proxy = made.proxy;
     this.#kernel = made.kernel;
     this.#host = made.host;
+    this.programs = made.programs;
     this.ekSha256Hex = ekSha256;
-    this.#port = port;
   }
 
   /** Makes TPM, boot and image; neither server nor agent runs yet. */
@@ -104,32 +99,21 @@ export class NativeNode {
     const client = await TpmClient.open(proxy.address);
     const ek = parsePublicArea((await client.createEndorsementKey()).public);
     await client.close();
-    const made = { directory, image, tpm, proxy, kernel, host: await SimulatedHost.start() };
-    return new NativeNode(options, made, ekSha256Hex(ek.spki), await freePort());
+    const host = await SimulatedHost.start();
+    const programs = await NativePrograms.create(directory, host);
+    return new NativeNode(options, { directory, image, tpm, proxy, kernel, host, programs }, ekSha256Hex(ek.spki));
   }
 
   get kernel(): KernelSimulator {
     return this.#kernel;
   }
 
-  get adminSocket(): string {
-    return join(this.directory, 'admin.sock');
-  }
-
-  get workloadSocket(): string {
-    return join(this.directory, 'agent/workload.sock');
+  get #place(): EnginePlace {
+    return { storage: join(this.directory, 'storage'), run: join(this.directory, 'run') };
   }
 
   get spiffeId(): string {
     return `spiffe://${TRUST_DOMAIN}/spire/agent/lacre_tpm/${this.ekSha256Hex.slice(0, 32)}`;
-  }
-
-  get agentPid(): number | undefined {
-    return this.#agent?.pid;
-  }
-
-  get serverPid(): number | undefined {
-    return this.#server?.pid;
   }
 
   /** 32 bytes that depend on the seed and `label` alone. */
@@ -141,7 +125,7 @@ export class NativeNode {
   async addContainer(name: string, measured = true): Promise<OciContainer> {
     const uidBase = POOL_BASE + RANGE_LENGTH * this.containers.length;
     const directory = join(this.directory, 'containers', name);
-    const place = { storage: join(this.directory, 'storage'), run: join(this.directory, 'run') };
+    const place = this.#place;
     const agentFolder = join(this.directory, 'agent');
     const options = { name, host: this.#host, place, image: this.image, uidBase, agentFolder, directory };
     if (measured) await this.#kernel.measureContainer(await this.program(), { uid: uidBase });
@@ -155,70 +139,50 @@ export class NativeNode {
     return { path: '/bin/app', sha256: sha256(new Uint8Array(await readFile(this.image.program))) };
   }
 
-  async startServer(): Promise<void> {
-    const config = join(this.directory, 'server.yaml');
-    const lines = [
+  startServer(): Promise<void> {
+    return this.programs.startServer([
       `trust_domain: ${TRUST_DOMAIN}`,
-      `listen: 127.0.0.1:${this.#port}`,
+      `listen: 127.0.0.1:${this.programs.port}`,
       `data_dir: ${join(this.directory, 'server')}`,
-      `admin: { socket: ${this.adminSocket} }`,
+      `admin: { socket: ${this.programs.adminSocket} }`,
       `endorsement: { roots: [{ path: ${this.tpm.rootPath}, tier: software }] }`,
       this.#options.serverSettings ?? '',
-    ];
-    await writeFile(config, lines.join('\n'));
-    await rm(this.adminSocket, { force: true });
-    const stdio = ['ignore', 'ignore', 'pipe'] as const;
-    const server = spawn(process.execPath, [main('run-server.ts'), config], { stdio: [...stdio] });
-    this.#server = server;
-    this.#keepLog('server', server.stderr);
-    await this.#appears(this.adminSocket, once(server, 'exit'));
+    ]);
   }
 
   /** @param bundlePem certificates that the agent believes the server by */
   async startAgent(bundlePem: string): Promise<void> {
-    const config = join(this.directory, 'agent.yaml');
     const bundle = join(this.directory, 'bundle.pem');
     await writeFile(bundle, bundlePem);
-    const lines = [
+    await this.programs.startAgent([
       `trust_domain: ${TRUST_DOMAIN}`,
-      `server: 127.0.0.1:${this.#port}`,
+      `server: 127.0.0.1:${this.programs.port}`,
       `bundle: ${bundle}`,
       `data_dir: ${join(this.directory, 'agent-data')}`,
-      `workload_socket: ${this.workloadSocket}`,
+      `workload_socket: ${this.programs.workloadSocket}`,
       `tpm: ${this.proxy.address}`,
       `endorsement_intermediates: ${this.tpm.issuerPath}`,
       `measurement_list: ${this.#kernel.listPath}`,
       `event_log: ${this.#kernel.eventLogPath}`,
-      `engine: { podman: { storage: ${join(this.directory, 'storage')}, run: ${join(this.directory, 'run')} } }`,
-    ];
-    await writeFile(config, lines.join('\n'));
-    await rm(this.workloadSocket, { force: true });
-    const agent = await this.#host.spawn(process.execPath, [main('run-agent.ts'), config]);
-    this.#agent = agent;
-    this.#keepLog('agent', agent.stderr);
-    await this.#appears(this.workloadSocket, agent.ended);
+      `engine: { podman: { storage: ${this.#place.storage}, run: ${this.#place.run} } }`,
+    ]);
   }
 
   /** A process of the host that is in no container; `relayPath` leads out of it to the Workload API. */
   async startHostProcess(): Promise<{ readonly relayPath: string }> {
     const relayPath = join(this.directory, 'host-relay.sock');
-    const { ended } = await this.#host.spawn(this.image.program, [relayPath, this.workloadSocket]);
-    await this.#appears(relayPath, ended);
+    const { ended } = await this.#host.spawn(this.image.program, [relayPath, this.programs.workloadSocket]);
+    await this.programs.appears(relayPath, ended);
     return { relayPath };
   }
 
   /** kill -9, or an orderly end. */
-  async stopServer(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-    await end(this.#server, signal);
-    this.#server = undefined;
+  stopServer(signal: EndSignal = 'SIGKILL'): Promise<void> {
+    return this.programs.stopServer(signal);
   }
 
-  async stopAgent(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-    const agent = this.#agent;
-    this.#agent = undefined;
-    if (agent === undefined) return;
-    process.kill(agent.pid, signal);
-    await agent.ended;
+  stopAgent(signal: EndSignal = 'SIGKILL'): Promise<void> {
+    return this.programs.stopAgent(signal);
   }
 
   /** Power off and on: PCRs and list begin anew; containers are gone. */
@@ -243,23 +207,6 @@ export class NativeNode {
 
   async #stopContainers(): Promise<void> {
     for (const container of this.containers.splice(0)) await container.stop();
-  }
-
-  #keepLog(who: string, stderr: NodeJS.ReadableStream): void {
-    stderr.setEncoding('utf8').on('data', (text: string) => this.log.push(`${who}: ${text}`));
-  }
-
-  async #appears(path: string, ended: Promise<unknown>): Promise<void> {
-    let hasEnded = false;
-    ended.then(() => {
-      hasEnded = true;
-    });
-    for (let tries = 0; tries < 1000 && !hasEnded; tries++) {
-      const isThere = await stat(path).catch(() => undefined);
-      if (isThere !== undefined) return;
-      await delay(20);
-    }
-    throw new Error(`${path} did not appear\n${this.log.join('')}`);
   }
 }
 
@@ -289,28 +236,4 @@ async function buildImage(options: NativeNodeOptions, directory: string): Promis
   if (status !== 0) throw new Error(`gcc could not compile relay.c: ${stderr}`);
   const digest = (label: string) => `sha256:${Buffer.from(seededDigest(options, label)).toString('hex')}`;
   return { name: 'registry.test/app:1', manifestDigest: digest('manifest'), configDigest: digest('config'), program };
-}
-
-function main(file: string): string {
-  return fileURLToPath(new URL(file, import.meta.url));
-}
-
-async function end(child: ChildProcess | undefined, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill(signal);
-  await ended;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
