@@ -17,6 +17,7 @@ import type { Asked, BatchAsk, Outcome } from './batcher.ts';
 import { encodeFrame } from './grpc-frame.ts';
 import { SessionLink, type WorkloadSession } from './session-link.ts';
 import { type PinnedCaller, serveWorkloadApi, type WorkloadApi } from './workload-api.ts';
+import { ConnectionCounter, WORKLOAD_LIMITS } from './workload-api-limits.ts';
 
 const LEAF = Uint8Array.of(0x30, 1);
 const CA = Uint8Array.of(0x30, 2);
@@ -365,6 +366,60 @@ describe('Workload API', () => {
         assert.equal((await call(client, 'FetchX509SVID', SECURITY, body).status).code, '3');
       }
       assert.equal(session.asked.length, 0);
+    }));
+
+  test('a client that does not read is cut, and no other', () =>
+    withClient(async (client) => {
+      const large = new Uint8Array(64 * 1024);
+      session.answer = () => {
+        const answer = identities(60_000)();
+        if (answer.case === 'identities' && answer.value.x509[0] !== undefined)
+          answer.value.x509[0].certificateChain = [large];
+        return answer;
+      };
+      const headers = {
+        ':method': 'POST',
+        ':path': '/SpiffeWorkloadAPI/FetchX509SVID',
+        'content-type': 'application/grpc',
+      };
+      const stream = client.request({ ...headers, ...SECURITY });
+      stream.pause();
+      stream.on('error', () => undefined);
+      stream.end(encodeFrame(new Uint8Array()));
+      for (let count = 1; count <= 8 && (count === 1 || link.subscriberCount > 0); count += 1) {
+        await until(() => session.asked.length >= count || link.subscriberCount === 0, 'it is asked once more');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        link.entriesChanged();
+      }
+      await until(() => link.subscriberCount === 0, 'the stream is cut');
+      assert.ok(session.asked.length <= 6, `${session.asked.length} messages waited`);
+      session.answer = identities(60_000);
+      await withClient((other) => call(other, 'FetchX509SVID').next());
+    }));
+
+  test('one user of the host can not take all streams', () => {
+    const counter = new ConnectionCounter();
+    const { streamsPerUser, connectionsPerUser } = WORKLOAD_LIMITS;
+    for (let count = 0; count < streamsPerUser; count += 1) assert.ok(counter.enterStream(1));
+    assert.ok(!counter.enterStream(1));
+    assert.ok(counter.enterStream(2));
+    counter.leaveStream(1);
+    assert.ok(counter.enterStream(1));
+    for (let count = 0; count < connectionsPerUser; count += 1) assert.ok(counter.enter(1));
+    assert.ok(!counter.enter(1));
+    assert.ok(counter.enter(2));
+    counter.leave(1);
+    assert.ok(counter.enter(1));
+    for (let uid = 3; counter.enterStream(uid); uid += 1) assert.ok(uid < WORKLOAD_LIMITS.streams + 3);
+  });
+
+  test('more streams than one connection may have wait or are refused, and the connection lives', () =>
+    withClient(async (client) => {
+      const count = WORKLOAD_LIMITS.streamsPerConnection;
+      await call(client, 'FetchX509SVID').next();
+      const calls = Array.from({ length: count + 8 }, () => call(client, 'FetchX509SVID'));
+      await Promise.all(calls.slice(0, count - 1).map((one) => one.next()));
+      assert.ok(link.subscriberCount <= count, `${link.subscriberCount} streams`);
     }));
 
   test('bytes that are no HTTP/2 end the connection alone, and its caller is let go', async () => {
