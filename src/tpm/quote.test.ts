@@ -10,7 +10,7 @@ import { parseQuote } from './attest.ts';
 import { type VerifiedAttestationKey, verifyAttestationKey } from './attestation-key.ts';
 import { ALG, type HashName } from './constants.ts';
 import { parsePublicArea } from './public-area.ts';
-import { isEndorsementChild } from './qualified-name.ts';
+import { isEndorsementChild, requireEndorsementChild } from './qualified-name.ts';
 import { QUOTED_PCRS, VerifiedQuote, verifyQuote } from './quote.ts';
 import { parseSignature } from './signature.ts';
 
@@ -195,7 +195,10 @@ test('the qualified signer shows that the AK lives below this EK', () => {
   const ek = parsePublicArea(fromHex(load<{ ekPublicHex: string }>('endorsement/guest-rsa.json').ekPublicHex));
   const other = parsePublicArea(fromHex(load<{ ekPublicHex: string }>('endorsement/podman-rsa.json').ekPublicHex));
   const input = inputOf(load<QuoteVector>('quote/guest-ima-ng-good.json'));
-  const { qualifiedSigner } = verifyQuote(input);
+  const quote = verifyQuote(input);
+  const { qualifiedSigner } = quote;
+  requireEndorsementChild(quote, ek, input.key.area);
+  assert.throws(() => requireEndorsementChild(quote, other, input.key.area), { code: 'tpm.ak.hierarchy' });
   assert.equal(isEndorsementChild(qualifiedSigner, ek, input.key.area), true);
   assert.equal(isEndorsementChild(qualifiedSigner, other, input.key.area), false);
   assert.equal(isEndorsementChild(qualifiedSigner, ek, other), false);
