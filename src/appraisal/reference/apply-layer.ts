@@ -68,6 +68,8 @@ export async function applyLayer(build: ImageBuild, layer: number, archive: Asyn
 
 async function applyEntry(build: ImageBuild, layer: number, entry: Entry): Promise<void> {
   const header = entry.header as TarHeader;
+  // tar-stream waits for ever for an entry whose size is neither octal nor binary: it must be refused before it is read.
+  if (!Number.isSafeInteger(header.size) || Number(header.size) < 0) throw malformedImage('an entry has no size');
   if (Object.keys(header.pax ?? {}).some((key) => key.startsWith('GNU.sparse')))
     throw malformedImage('sparse files are not supported');
   const parts = partsOf(byteName(header.name, header.pax?.['path']), build.limits);

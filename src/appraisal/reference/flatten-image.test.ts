@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
 import { type Header, pack } from 'tar-stream';
 import { sha256Hex } from '../../bytes/sha256.ts';
 import { FileTable } from './file-table.ts';
@@ -170,9 +171,7 @@ test('names that are not UTF-8 do not become one another', async () => {
   const tar = Buffer.from(await tarOf([file('aXb', '1'), file('aYb', '2')]));
   const rename = (at: number, byte: number) => {
     tar[at + 1] = byte;
-    tar.write('        ', at + 148, 'latin1');
-    const sum = tar.subarray(at, at + 512).reduce((a, b) => a + b, 0);
-    tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+    mendChecksum(tar, at);
   };
   rename(0, 0xfe);
   rename(1024, 0xff);
@@ -347,3 +346,53 @@ test('what an image says of its process survives the wire', async () => {
     code: 'appraisal.image.malformed',
   });
 });
+
+test('damage anywhere in an archive is refused or changes what is found, and never does anything else', async () => {
+  const names = [
+    dir('d'),
+    file('d/f', 'x'),
+    symlink('l', 'd'),
+    hardLink('h', 'd/f'),
+    file('.wh.gone', ''),
+    file(`${'long/'.repeat(30)}name`, 'y'),
+  ];
+  const tar = await tarOf(names);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(tar.length - 1),
+      fc.integer({ min: 1, max: 255 }),
+      fc.boolean(),
+      async (at, change, mend) => {
+        const bad = Buffer.from(tar);
+        bad[at] = (bad[at] ?? 0) ^ change;
+        if (mend) mendChecksum(bad, at - (at % 512));
+        try {
+          await flattenImage(imageOfTars([bad], {}, none));
+        } catch (error) {
+          assert.match(String((error as { code?: string }).code), /^appraisal\.(image|files)\./);
+        }
+      },
+    ),
+    { numRuns: 1500 },
+  );
+});
+
+test('a size that is no number is refused, and does not wait for ever', { timeout: 10_000 }, async () => {
+  for (const first of [0xf5, 0x81, 0xff, 0x39, 0x2d]) {
+    const tar = Buffer.from(await tarOf([file('a', 'x'), file('b', 'y')]));
+    tar[124] = first;
+    mendChecksum(tar, 0);
+    await assert.rejects(
+      flattenImage(imageOfTars([tar], {}, none)),
+      { code: 'appraisal.image.malformed' },
+      `0x${first.toString(16)}`,
+    );
+  }
+});
+
+/** Makes a damaged header pass as a header. */
+function mendChecksum(tar: Buffer, at: number): void {
+  tar.fill(0x20, at + 148, at + 156);
+  const sum = tar.subarray(at, at + 512).reduce((a, b) => a + b, 0);
+  tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+}
