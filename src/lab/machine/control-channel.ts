@@ -193,7 +193,7 @@ async function connectSoon(path: string, signal: AbortSignal): Promise<Socket> {
       socket.once('error', resolve);
     });
     if (!error) return socket;
-    if (tries > 250) throw new LacreError('lab.machine.gone', 'the machine did not start', {}, { cause: error });
+    if (tries > 150) throw new LacreError('lab.machine.gone', 'the machine did not start', {}, { cause: error });
     await delay(20, undefined, { signal });
   }
 }
