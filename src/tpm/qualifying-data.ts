@@ -5,8 +5,8 @@ import { LacreError } from '../lacre-error.ts';
 import { label } from './key-derivation.ts';
 import { requireLength } from './structure.ts';
 
-/** What a request asks for: 1 an X.509-SVID, 2 a JWT-SVID, 3 a bundle (lacre.v1.WorkloadRequest.Kind). */
-export type SubjectKind = 1 | 2 | 3;
+/** What a request asks for: 1 an X.509-SVID, 2 a JWT-SVID, 3 a bundle, 4 a verdict (lacre.v1.WorkloadRequest.Kind). */
+export type SubjectKind = 1 | 2 | 3 | 4;
 
 /** Label of the TLS exporter (RFC 9266, 4): 32 bytes, empty context. */
 export const EXPORTER_LABEL = 'EXPORTER-Channel-Binding';
