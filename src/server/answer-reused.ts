@@ -24,8 +24,9 @@ export async function answerOnReusedEvidence(context: SessionContext, message: W
 }
 
 /** Whether no entry is left out for the age of the evidence alone: half of the identities is no answer. */
-function freshForAll(context: SessionContext, { verdict }: PreparedAnswer): boolean {
+function freshForAll(context: SessionContext, { verdict, request }: PreparedAnswer): boolean {
   if (verdict === undefined) return false;
+  if (request.kind === 4) return evidenceAgeMs(context) <= request.maxEvidenceAgeMs;
   const { entries } = context;
   const aged = entries.match(verdict, evidenceAgeMs(context)).matches.length;
   return aged === entries.match(verdict, 0).matches.length;

@@ -59,8 +59,9 @@ export async function prepareAnswer(context: SessionContext, request: BatchReque
   const base = { request, containerId };
   try {
     const verdict = judge(context, request);
-    const refusal = refuse(context, verdict, evidenceAgeMs(context));
+    const refusal = refuse(context, verdict, evidenceAgeMs(context), request.kind);
     if (refusal !== undefined) return { ...base, verdict, outcome: { case: 'refusal', refusal } };
+    if (request.kind === 4) return { ...base, verdict, outcome: { case: 'identities', identities: [] } };
     const { matches } = context.entries.match(verdict, evidenceAgeMs(context));
     const identities = request.kind === 1 ? await sign(context, request, verdict, matches) : [];
     return { ...base, verdict, outcome: { case: 'identities', identities } };
@@ -81,8 +82,14 @@ export function judge(context: SessionContext, request: BatchRequest): Verdict {
 /**
  * Why a verdict earns nothing; undefined where it earns at least one identity.
  * @param ageMs of the evidence; 0 to leave its age aside.
+ * @param kind of the request: a verdict (4) is earned by trust alone, its registration entries are SPIRE's.
  */
-export function refuse(context: SessionContext, verdict: Verdict, ageMs: number): Refusal | undefined {
+export function refuse(
+  context: SessionContext,
+  verdict: Verdict,
+  ageMs: number,
+  kind: BatchRequest['kind'] = 1,
+): Refusal | undefined {
   if (!verdict.trusted) {
     const fatal = verdict.findings.find((finding) => finding.fatal);
     return create(RefusalSchema, {
@@ -91,6 +98,7 @@ export function refuse(context: SessionContext, verdict: Verdict, ageMs: number)
       verdict: verdictMessage(verdict),
     });
   }
+  if (kind === 4) return undefined;
   const { matches, findings } = context.entries.match(verdict, ageMs);
   if (matches.length > 0) return undefined;
   const error = new LacreError(
@@ -143,7 +151,12 @@ export function freshSerial(): Uint8Array {
 }
 
 /** Writes evidence and answers as one transaction, and only then sends them. Codes: server.store.*, server.node.missing. */
-export function commitAnswers(context: SessionContext, answers: readonly PreparedAnswer[], epoch: EpochRow): void {
+export function commitAnswers(
+  context: SessionContext,
+  answers: readonly PreparedAnswer[],
+  others: readonly JudgedContainer[],
+  epoch: EpochRow,
+): void {
   const { deps, node, fence, state, evidence, agentVersion } = context;
   if (evidence === undefined) throw new LacreError('server.session.failed', 'there is no evidence to commit');
   const now = deps.clock.now();
@@ -163,7 +176,7 @@ export function commitAnswers(context: SessionContext, answers: readonly Prepare
     },
     taints,
     book,
-    workloads: state.workloadRows(judged(context, answers)),
+    workloads: state.workloadRows(newestVerdicts(others, answers)),
     ...issuedRows(context, answers, evidence.time),
     withdrawnContainers: [],
     now,
@@ -175,14 +188,24 @@ export function commitAnswers(context: SessionContext, answers: readonly Prepare
   deliver(context, answers, undefined);
 }
 
-/** Verdicts of this evidence: of each request, and of each container that changed and asked for nothing. */
-function judged(context: SessionContext, answers: readonly PreparedAnswer[]): JudgedContainer[] {
+/** Verdicts over containers that changed, whether they asked for something or not: for those who ask why. */
+export async function judgeUnwritten(context: SessionContext): Promise<JudgedContainer[]> {
   const { state, evidence } = context;
-  const all = new Map<string, Verdict>();
-  if (evidence === undefined) return [];
-  for (const containerId of state.takeUnwritten()) all.set(containerId, state.judgeContainer(containerId, evidence));
-  for (const { containerId, verdict } of answers) if (verdict !== undefined) all.set(containerId, verdict);
-  return [...all].map(([containerId, verdict]) => ({ containerId, verdict }));
+  const judged: JudgedContainer[] = [];
+  for (const containerId of evidence === undefined ? [] : state.takeUnwritten()) {
+    if (evidence === undefined || !state.hasContainer(containerId)) continue;
+    judged.push({ containerId, verdict: state.judgeContainer(containerId, evidence) });
+    if (judged.length % ANSWERS_PER_TURN === 0) await nextTurn();
+  }
+  return judged;
+}
+
+/** One for each container: that of its newest request, where it made one. */
+function newestVerdicts(others: readonly JudgedContainer[], answers: readonly PreparedAnswer[]): JudgedContainer[] {
+  const all = new Map(others.map((judged) => [judged.containerId, judged]));
+  for (const { containerId, verdict } of answers)
+    if (verdict !== undefined) all.set(containerId, { containerId, verdict });
+  return [...all.values()];
 }
 
 /** Rows of the serials that answers hold, and their leaves of the ledger. */
@@ -234,15 +257,20 @@ export function deliver(
       context.subscriptions.keep({ request, containerId, identities, confirmByNonce, released: false });
       send(context, {
         case: 'answer',
-        value: { id, outcome: { case: 'identities', value: identitiesOf(context, outcome.identities) } },
+        value: { id, outcome: { case: 'identities', value: identitiesOf(context, answer, outcome.identities) } },
       });
     }
     tellAnswer(context, answer);
   }
 }
 
-function identitiesOf(context: SessionContext, identities: readonly PreparedIdentity[]): Identities {
+function identitiesOf(
+  context: SessionContext,
+  { request, verdict }: PreparedAnswer,
+  identities: readonly PreparedIdentity[],
+): Identities {
   return create(IdentitiesSchema, {
+    selectors: request.kind === 4 ? [...(verdict?.selectors ?? [])] : [],
     x509: identities.map(({ svid, matched }) => ({
       spiffeId: svid.spiffeId.uri,
       certificateChain: [svid.certificate],

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { equalBytes } from '../bytes/equal.ts';
 import type { Domain } from '../container/domain.ts';
@@ -7,6 +8,9 @@ import { LacreError } from '../lacre-error.ts';
 import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';
 import { type NodeObservation, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
 import { LIMITS } from './limits.ts';
+
+/** Containers that are decoded without a pause: a few milliseconds. */
+const CONTAINERS_PER_TURN = 64;
 
 interface Former {
   readonly sha256: Uint8Array;
@@ -26,6 +30,7 @@ export class NodeContainers {
   #observation: NodeObservation | undefined;
   #complete = false;
   #book: DomainBook;
+  #domains: ReadonlyMap<string, Domain> | undefined;
 
   constructor(uidPoolBase: number, limit: number) {
     this.#uidPoolBase = uidPoolBase;
@@ -37,18 +42,26 @@ export class NodeContainers {
     return this.#book;
   }
 
+  get isComplete(): boolean {
+    return this.#complete;
+  }
+
   get observation(): NodeObservation {
     return this.#observation ?? create(NodeObservationSchema);
   }
 
   /** Returns the ids of those that are new or changed. Codes: container.*, server.limit. */
-  change(change: ContainerChange, now: Date): string[] {
+  async change(change: ContainerChange, now: Date): Promise<string[]> {
     if (change.containers.length + change.gone.length > 2 * this.#limit) throw tooMany(this.#limit);
+    const told: ClaimedContainer[] = [];
+    for (const bytes of change.containers) {
+      told.push(decodeContainer(bytes));
+      if (told.length % CONTAINERS_PER_TURN === 0) await nextTurn();
+    }
     for (const id of change.gone) {
       this.#running.delete(id);
       this.#former.delete(id);
     }
-    const told = change.containers.map(decodeContainer);
     for (const container of told) {
       this.#keepFormer(container.claim.id, now);
       this.#running.set(container.claim.id, container);
@@ -70,6 +83,7 @@ export class NodeContainers {
   /** Goes on with the book of the same epoch. */
   carry(memory: BookMemory): void {
     this.#book = new DomainBook(this.#uidPoolBase, memory);
+    this.#domains = undefined;
     this.apply(false);
   }
 
@@ -77,6 +91,7 @@ export class NodeContainers {
   apply(force: boolean): void {
     if (!force && (!this.#complete || this.#observation === undefined)) return;
     const changed = [...this.#running.values()];
+    this.#domains = undefined;
     this.#book.apply({ changed, gone: [], complete: true, observation: this.observation });
   }
 
@@ -105,9 +120,15 @@ export class NodeContainers {
     return container;
   }
 
+  /** Every domain of the epoch, by id; the same map until something changes. */
+  domains(): ReadonlyMap<string, Domain> {
+    this.#domains ??= new Map(this.#book.domains().map((domain) => [domain.id, domain]));
+    return this.#domains;
+  }
+
   placed(containerId: string): { readonly standing: Standing; readonly domain: Domain } | undefined {
     const standing = this.#book.standing(containerId);
-    const domain = standing && this.#book.domain(standing.domainId);
+    const domain = standing && this.domains().get(standing.domainId);
     return standing === undefined || domain === undefined ? undefined : { standing, domain };
   }
 

@@ -13,8 +13,9 @@ interface Orphan {
 
 /** Whose entries came since it was asked last. */
 export interface Touched {
-  /** Entries that may speak against anybody: of the host, shared, unattributed, violations. */
+  /** Entries that may speak against any container: shared, unattributed, violations. */
   readonly anybody: boolean;
+  readonly host: boolean;
   readonly domains: ReadonlySet<string>;
 }
 
@@ -34,6 +35,7 @@ export class EntrySorter {
   #unquoted: Measurement[] = [];
   #orphans: Orphan[] = [];
   #anybody = false;
+  #host = false;
   #domains = new Set<string>();
   /** Before the first quote nothing can be withdrawn on this list, so nothing is sorted ahead. */
   #settled = false;
@@ -78,8 +80,9 @@ export class EntrySorter {
 
   /** Whose entries came since the last call. */
   takeTouched(): Touched {
-    const touched = { anybody: this.#anybody, domains: this.#domains };
+    const touched = { anybody: this.#anybody, host: this.#host, domains: this.#domains };
     this.#anybody = false;
+    this.#host = false;
     this.#domains = new Set();
     return touched;
   }
@@ -113,6 +116,7 @@ export class EntrySorter {
   #touch(entry: Measurement, book: DomainBook): void {
     const owner = this.#owner(entry, book);
     if (owner.kind === 'domain') this.#domains.add(owner.id);
+    else if (owner.kind === 'host') this.#host = true;
     else if (!isUnknown(owner)) this.#anybody = true;
     if (entry.violation) this.#anybody = true;
   }

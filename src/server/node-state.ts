@@ -132,13 +132,14 @@ export class NodeState {
    * none came.
    */
   takeWorsened(): ((containerId: string) => boolean) | undefined {
-    const { anybody, domains } = this.#sorter.takeTouched();
-    if (!anybody && domains.size === 0) return undefined;
+    const { anybody, host, domains } = this.#sorter.takeTouched();
+    if (!anybody && !host && domains.size === 0) return undefined;
     for (const id of this.#containers.ids()) {
       const standing = this.#containers.book.standing(id);
       if (anybody || (standing !== undefined && domains.has(standing.domainId))) this.#unwritten.add(id);
     }
     if (anybody) return () => true;
+    if (domains.size === 0) return () => false;
     return (containerId) => {
       const standing = this.#containers.book.standing(containerId);
       return standing === undefined || standing.attribution !== 'exact' || domains.has(standing.domainId);
@@ -146,8 +147,8 @@ export class NodeState {
   }
 
   /** Codes: container.*, server.limit. */
-  changeContainers(change: ContainerChange): void {
-    const changed = this.#containers.change(change, this.#deps.clock.now());
+  async changeContainers(change: ContainerChange): Promise<void> {
+    const changed = await this.#containers.change(change, this.#deps.clock.now());
     for (const id of changed) this.#unwritten.add(id);
     this.#sorter.ranges(this.#containers.book);
     if (change.gone.length > 0) {
@@ -227,6 +228,11 @@ export class NodeState {
   /** The container alone, without a caller: for what was issued before, and for containers that ask for nothing. */
   judgeContainer(containerId: string, evidence: CurrentEvidence): Verdict {
     return this.#judge(this.#mustContainer(containerId), undefined, evidence);
+  }
+
+  /** Whether the node has told all containers that run. */
+  get hasAllContainers(): boolean {
+    return this.#containers.isComplete;
   }
 
   hasContainer(containerId: string): boolean {
@@ -327,7 +333,7 @@ export class NodeState {
       container,
       record,
       images,
-      domains: () => this.#containers.book.domains(),
+      domains: () => [...this.#containers.domains().values()],
       host: this.#hosts.used,
       hostVerdict: host,
       evidenceTime: time,

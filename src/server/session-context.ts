@@ -44,6 +44,9 @@ export interface SessionContext {
   clock: ClockPoint | undefined;
   /** As last written by this session, or found by it. */
   epoch: EpochRow | undefined;
+  /** Containers that are to be judged anew, and whether a turn for them is planned. */
+  readonly waiting: Set<string>;
+  judging: boolean;
   /** Grows with every change from outside (entries, references, node) while an answer is made. */
   revision: number;
 }

@@ -93,7 +93,9 @@ export class SessionRegistry {
     const node = this.#deps.store.nodes.get(ekSha256Hex);
     if (node !== undefined && !node.banned && node.akPublic !== undefined) return;
     const gone = new LacreError('server.node.banned', 'the node was banned, evicted, or taken out of the inventory');
-    this.#sessions.get(ekSha256Hex)?.end(gone);
+    const session = this.#sessions.get(ekSha256Hex);
+    if (session === undefined) this.#deps.store.evidence.withdrawNode(ekSha256Hex, this.#deps.clock.now(), true);
+    else session.end(gone);
     if (node === undefined) {
       clearTimeout(this.#silence.get(ekSha256Hex));
       this.#silence.delete(ekSha256Hex);

@@ -66,12 +66,18 @@ export class Session implements OpenSession {
       subscriptions: new Subscriptions(),
       entries: new AnswerEntries(deps, node),
       told: new Map(),
+      waiting: new Set(),
+      judging: false,
       evidence: undefined,
       last: undefined,
       clock: undefined,
       epoch,
       revision: 0,
     };
+    const held = deps.store.evidence.activeSerials(deps.clock.now(), node.ekSha256Hex);
+    for (const { containerId, expiresAt } of held) {
+      if (containerId !== '') context.subscriptions.hold(containerId, expiresAt);
+    }
     return new Session(context, svid.notAfter);
   }
 
@@ -166,7 +172,7 @@ export class Session implements OpenSession {
       case 'list':
         return this.#appendList(message.value);
       case 'containers':
-        state.changeContainers(message.value);
+        await state.changeContainers(message.value);
         return judgeAnew(this.#context);
       case 'observation':
         state.observe(message.value);

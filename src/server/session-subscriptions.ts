@@ -24,9 +24,12 @@ export interface Subscription {
   readonly released: boolean;
 }
 
-/** The requests of one session, by id. */
+/** The requests of one session, by id and by container; and which containers hold an SVID that has not ended. */
 export class Subscriptions {
   readonly #byId = new Map<bigint, Subscription>();
+  readonly #byContainer = new Map<string, Set<bigint>>();
+  /** Latest end of what a container holds, in this session or from an earlier one: Unix milliseconds. */
+  readonly #heldUntil = new Map<string, number>();
 
   /** Requests that wait for no answer any more, and could be asked anew, are not kept: only a live id is taken. */
   admit(id: bigint): void {
@@ -37,7 +40,16 @@ export class Subscriptions {
   }
 
   keep(subscription: Subscription): void {
-    this.#byId.set(subscription.request.id, subscription);
+    const { request, containerId, identities } = subscription;
+    this.#byId.set(request.id, subscription);
+    const ids = this.#byContainer.get(containerId) ?? new Set();
+    this.#byContainer.set(containerId, ids.add(request.id));
+    for (const { expiresAt } of identities) this.hold(containerId, expiresAt);
+  }
+
+  /** A container has an SVID until this time, whoever holds a stream for it. */
+  hold(containerId: string, until: Date): void {
+    this.#heldUntil.set(containerId, Math.max(until.getTime(), this.#heldUntil.get(containerId) ?? 0));
   }
 
   get(id: bigint): Subscription | undefined {
@@ -49,7 +61,20 @@ export class Subscriptions {
   }
 
   ofContainer(containerId: string): Subscription[] {
-    return this.all().filter((subscription) => subscription.containerId === containerId);
+    return [...(this.#byContainer.get(containerId) ?? [])].flatMap((id) => this.#byId.get(id) ?? []);
+  }
+
+  /** Containers with something to lose: an open request, or an SVID that has not ended. */
+  containers(now: Date): string[] {
+    for (const [id, until] of this.#heldUntil) if (until <= now.getTime()) this.#heldUntil.delete(id);
+    return [...new Set([...this.#byContainer.keys(), ...this.#heldUntil.keys()])];
+  }
+
+  /** What the container had is withdrawn, or the container is gone. */
+  forget(containerId: string): void {
+    for (const id of this.#byContainer.get(containerId) ?? []) this.#byId.delete(id);
+    this.#byContainer.delete(containerId);
+    this.#heldUntil.delete(containerId);
   }
 
   /** Leaf of a request that waits for its confirmation. */
@@ -61,7 +86,7 @@ export class Subscriptions {
   confirm(id: bigint): void {
     const subscription = this.#byId.get(id);
     if (subscription === undefined) return;
-    if (subscription.released) this.#byId.delete(id);
+    if (subscription.released) this.drop(id);
     else this.#byId.set(id, { ...subscription, confirmByNonce: undefined });
   }
 
@@ -72,11 +97,15 @@ export class Subscriptions {
 
   release(id: bigint): void {
     const subscription = this.#byId.get(id);
-    if (subscription?.confirmByNonce === undefined) this.#byId.delete(id);
+    if (subscription?.confirmByNonce === undefined) this.drop(id);
     else this.#byId.set(id, { ...subscription, released: true });
   }
 
   drop(id: bigint): void {
+    const containerId = this.#byId.get(id)?.containerId ?? '';
     this.#byId.delete(id);
+    const ids = this.#byContainer.get(containerId);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#byContainer.delete(containerId);
   }
 }

@@ -22,10 +22,12 @@ export async function* attest(
 ): AsyncGenerator<AttestResponse> {
   try {
     const peer = context.values.get(PEER);
-    const { node, svid } = authenticate(deps, peer);
+    authenticate(deps, peer);
     registry.requireRoom();
     const incoming = requests[Symbol.asyncIterator]();
     const hello = await firstHello(incoming);
+    // Whoever waited for the hello may have been banned meanwhile, or has another key.
+    const { node, svid } = authenticate(deps, peer);
     const session = Session.open(deps, { node, svid, exporter: peer?.exporter ?? new Uint8Array(), hello });
     registry.open(session);
     try {

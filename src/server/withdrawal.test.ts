@@ -163,16 +163,18 @@ describe('withdrawal', { skip }, () => {
     session.close();
   });
 
-  test('of a container that is gone is not told to anybody', async () => {
+  test('follows a container that is gone, and is told to its agent alone', async () => {
     const container = containerOf(9);
     const session = await fixture.session(container);
     await issued(session, container);
     session.send({ case: 'containers', value: { containers: [], gone: [container.id], complete: false } });
     await session.evidence();
     await session.next('node');
-    assert.deepEqual(withdrawals(session), []);
+    assert.deepEqual(withdrawals(session), [container.id]);
     const { workloads } = await fixture.server.admin.why({ subject: container.name });
     assert.equal(workloads[0]?.running, false);
+    assert.equal(workloads[0]?.withdrawnAtUnixMs, 0n);
+    assert.deepEqual(workloads[0]?.spiffeIds, []);
     session.close();
   });
 

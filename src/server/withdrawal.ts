@@ -7,14 +7,18 @@ import { nodeLabel, type SessionContext, send } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { Subscription } from './session-subscriptions.ts';
 
+/** Containers that are judged without a pause: a few milliseconds. */
+const CONTAINERS_PER_TURN = 32;
+
 /**
  * Judges everything that holds an identity once more, after something changed that can only lower trust: new entries
  * of the list (quoted or not), another state of a container, a registration entry, a reference value. What is no
- * longer earned is withdrawn at once: in the store, by a message to the agent, and for the watchers.
- * @param concerned containers that the change can concern.
+ * longer earned is withdrawn at once: in the store, by a message to the agent, and for the watchers. Many containers
+ * are judged in turns, and all of them have been before long.
+ * @param concerned containers that the change can concern; a change of the host's verdict concerns all.
  */
 export function judgeAnew(context: SessionContext, concerned: (containerId: string) => boolean = () => true): void {
-  const { last, state } = context;
+  const { last, state, deps, subscriptions } = context;
   if (last === undefined || context.outbox.ended) return;
   saveTaints(context);
   const host = state.judgeHost(last.time);
@@ -26,10 +30,50 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
     withdrawNode(context, error, host);
     return;
   }
-  for (const subscription of context.subscriptions.all()) {
-    if (concerned(subscription.containerId)) judgeSubscription(context, subscription);
+  const same = host.selectors.join() === last.host.selectors.join();
+  const holders = subscriptions.containers(deps.clock.now());
+  for (const containerId of same ? holders.filter(concerned) : holders) context.waiting.add(containerId);
+  judgeWaiting(context);
+}
+
+/** Judges what waits: the first few at once, the others in turns of the event loop. */
+function judgeWaiting(context: SessionContext): void {
+  const { waiting, outbox } = context;
+  if (context.judging) return;
+  try {
+    let judged = 0;
+    for (const containerId of waiting) {
+      if (judged++ === CONTAINERS_PER_TURN) break;
+      waiting.delete(containerId);
+      judgeContainer(context, containerId);
+    }
+  } catch (error) {
+    // Fail closed: a session that cannot withdraw issues nothing more.
+    outbox.fail(error);
+    waiting.clear();
   }
-  judgeEarlierSessions(context, concerned);
+  if (waiting.size === 0 || outbox.ended) return;
+  context.judging = true;
+  setImmediate(() => {
+    context.judging = false;
+    judgeWaiting(context);
+  });
+}
+
+function judgeContainer(context: SessionContext, containerId: string): void {
+  const { state, last, subscriptions } = context;
+  if (last === undefined || context.outbox.ended) return;
+  if (!state.hasContainer(containerId)) {
+    if (state.hasAllContainers) withdrawGone(context, containerId);
+    return;
+  }
+  const held = subscriptions.ofContainer(containerId);
+  for (const subscription of held) judgeSubscription(context, subscription);
+  if (held.length > 0) return;
+  // Nobody holds a stream for it any more, or it was issued in an earlier session: no caller is known.
+  const verdict = state.judgeContainer(containerId, last);
+  const refusal = verdict.trusted ? undefined : refuse(context, verdict, 0);
+  if (refusal !== undefined) withdrawContainer(context, containerId, refusal, verdict);
 }
 
 /** Ends what a node holds: the host failed, or the node may no longer speak. */
@@ -39,7 +83,7 @@ export function withdrawNode(context: SessionContext, error: LacreError, host?: 
   const banned = error.code === 'server.node.banned';
   const serials = deps.store.evidence.withdrawNode(node.ekSha256Hex, now, banned);
   const held = subscriptions.all();
-  for (const { request } of held) subscriptions.drop(request.id);
+  for (const containerId of subscriptions.containers(now)) subscriptions.forget(containerId);
   if (held.length === 0 && serials.length === 0) return;
   const refusal = refusalOf(error, host === undefined ? undefined : verdictMessage(host));
   send(context, { case: 'withdrawal', value: { containerId: '', refusal } });
@@ -73,11 +117,11 @@ function judgeSubscription(context: SessionContext, subscription: Subscription):
   const { request, containerId, identities } = subscription;
   if (last === undefined || subscriptions.get(request.id) !== subscription) return;
   if (!state.hasContainer(containerId)) {
-    subscriptions.drop(request.id);
+    withdrawGone(context, containerId);
     return;
   }
   const verdict = state.judgeNow(request.record, last);
-  const refusal = refuse(context, verdict, 0);
+  const refusal = refuse(context, verdict, 0, request.kind);
   if (refusal !== undefined) {
     withdrawContainer(context, containerId, refusal, verdict);
     return;
@@ -102,21 +146,20 @@ function goneEntry(verdict: Verdict): Refusal {
   return refusalOf(error, verdictMessage(verdict));
 }
 
-/** Identities issued in an earlier session of the node are withdrawn with what is known now. */
-function judgeEarlierSessions(context: SessionContext, concerned: (containerId: string) => boolean): void {
-  const { state, last, deps, node, subscriptions } = context;
-  if (last === undefined) return;
+/** A container that is gone holds nothing any more: its keys may have outlived it. That is nobody's alarm. */
+function withdrawGone(context: SessionContext, containerId: string): void {
+  const { deps, node, subscriptions } = context;
   const now = deps.clock.now();
-  const held = new Set(subscriptions.all().map(({ containerId }) => containerId));
-  const serials = deps.store.evidence.activeSerials(now, node.ekSha256Hex);
-  for (const containerId of new Set(serials.map((serial) => serial.containerId))) {
-    if (containerId === '' || held.has(containerId) || !state.hasContainer(containerId)) continue;
-    if (!concerned(containerId)) continue;
-    const verdict = state.judgeContainer(containerId, last);
-    if (verdict.trusted) continue;
-    const refusal = refuse(context, verdict, 0);
-    if (refusal !== undefined) withdrawContainer(context, containerId, refusal, verdict);
-  }
+  const serials = deps.store.evidence.activeSerials(now, node.ekSha256Hex, containerId);
+  deps.store.evidence.withdrawSerials(
+    serials.map(({ serialHex }) => serialHex),
+    now,
+  );
+  const answered = subscriptions.ofContainer(containerId).length > 0;
+  subscriptions.forget(containerId);
+  if (!answered) return;
+  const refusal = refusalOf(new LacreError('server.workload.unknown', 'the container is gone'));
+  send(context, { case: 'withdrawal', value: { containerId, refusal } });
 }
 
 function withdrawContainer(context: SessionContext, containerId: string, refusal: Refusal, verdict?: Verdict): void {
@@ -130,7 +173,7 @@ function withdrawContainer(context: SessionContext, containerId: string, refusal
     }
     deps.store.evidence.withdraw(node.ekSha256Hex, containerId, now);
   });
-  for (const { request } of subscriptions.ofContainer(containerId)) subscriptions.drop(request.id);
+  subscriptions.forget(containerId);
   send(context, { case: 'withdrawal', value: { containerId, refusal } });
   const containerName = state.containerName(containerId);
   tell(deps, {
