@@ -146,7 +146,10 @@ function goneEntry(verdict: Verdict): Refusal {
   return refusalOf(error, verdictMessage(verdict));
 }
 
-/** A container that is gone holds nothing any more: its keys may have outlived it. That is nobody's alarm. */
+/**
+ * A container that is gone holds nothing any more: its keys may have outlived it. That is nobody's alarm; the agent is
+ * told to ask again, for one that only seemed to be gone.
+ */
 function withdrawGone(context: SessionContext, containerId: string): void {
   const { deps, node, subscriptions } = context;
   const now = deps.clock.now();
@@ -158,7 +161,7 @@ function withdrawGone(context: SessionContext, containerId: string): void {
   const answered = subscriptions.ofContainer(containerId).length > 0;
   subscriptions.forget(containerId);
   if (!answered) return;
-  const refusal = refusalOf(new LacreError('server.workload.unknown', 'the container is gone'));
+  const refusal = refusalOf(new LacreError('server.workload.unknown', 'the container is gone'), undefined, true);
   send(context, { case: 'withdrawal', value: { containerId, refusal } });
 }
 
