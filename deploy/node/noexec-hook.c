@@ -1,9 +1,11 @@
 /*
- * OCI createRuntime hook: remounts every mount of a container except its root noexec, so that nothing but files of its
- * root can be executed in it (DESIGN section 5: "closed"). The runtime calls it in the host's namespaces, after it has
- * made the mounts and before pivot_root, with the container's state on standard input. A fault refuses the container.
- *
- * For runtimes that ignore noexec on bind mounts, and for mounts that engines make themselves (/dev, /etc/hosts, …).
+ * OCI hook that makes every mount of a container except its root noexec, so that nothing but files of its root can be
+ * executed in it (DESIGN section 5: "closed"). It is called twice, because each way alone leaves something open:
+ *   precreate      the engine's stage: configuration in, the same with noexec in every mount out. Some runtimes ignore the
+ *                  option on bind mounts.
+ *   createRuntime  the runtime's stage, after it has made the mounts: state in; remounts. Some runtimes mount /dev again
+ *                  after it.
+ * A fault refuses the container.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #define STATE_MOST 65536
+#define CONFIG_MOST (4u << 20)
 #define MOUNTS_MOST 4096
 
 struct mount_line {
@@ -33,33 +36,82 @@ static void refuse(const char *what)
 	exit(1);
 }
 
-/* The member "pid" of the state (OCI runtime specification, "State"): a key of that name, outside of any string value. */
+static char *read_input(size_t most)
+{
+	char *text = malloc(most + 1);
+	size_t length = text ? fread(text, 1, most, stdin) : 0;
+
+	if (length == 0 || length == most) {
+		errno = EMSGSIZE;
+		refuse("standard input");
+	}
+	text[length] = 0;
+	return text;
+}
+
+/* The closing quote of the JSON string whose text begins at `at`, or the end of the input. */
+static char *string_end(char *at)
+{
+	while (*at && *at != '"')
+		at += *at == '\\' && at[1] ? 2 : 1;
+	return at;
+}
+
+static char *skip_blanks(char *at)
+{
+	return at + strspn(at, " \t\r\n");
+}
+
+/* The member "pid" of the state (OCI runtime specification, "State"): a key of the outermost object. */
 static long container_pid(void)
 {
-	static char state[STATE_MOST + 1];
-	size_t length = fread(state, 1, STATE_MOST, stdin);
 	int depth = 0;
 
-	if (length == STATE_MOST) {
-		errno = EFBIG;
-		refuse("state");
-	}
-	for (char *at = state; *at; at++) {
+	for (char *at = read_input(STATE_MOST); *at; at++) {
 		depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
 		if (*at != '"')
 			continue;
-		char *text = ++at;
-		while (*at && *at != '"')
-			at += *at == '\\' && at[1] ? 2 : 1;
-		char *colon = at + 1 + strspn(at + 1, " \t\r\n");
-		if (depth == 1 && at - text == 3 && !strncmp(text, "pid", 3) && *colon == ':')
-			return strtol(colon + 1, 0, 10);
+		char *text = at + 1;
+		at = string_end(text);
 		if (!*at)
 			break;
+		char *after = skip_blanks(at + 1);
+		if (depth == 1 && at - text == 3 && !strncmp(text, "pid", 3) && *after == ':')
+			return strtol(after + 1, 0, 10);
 	}
 	errno = EINVAL;
 	refuse("state without pid");
 	return 0;
+}
+
+/* Copies the configuration; the list of every key "options" (only mounts have such lists) gets noexec as its last word,
+   which wins. */
+static void close_configuration(void)
+{
+	char *from = read_input(CONFIG_MOST), *at = from;
+
+	while (*at) {
+		if (*at++ != '"')
+			continue;
+		char *text = at;
+		at = string_end(text);
+		if (!*at)
+			break;
+		at++;
+		char *list = skip_blanks(at);
+		if (at - 1 - text != 7 || strncmp(text, "options", 7) || *list != ':' || *(list = skip_blanks(list + 1)) != '[')
+			continue;
+		at = list + 1;
+		int empty = *skip_blanks(at) == ']';
+		while (*at && *at != ']')
+			at = *at == '"' ? string_end(at + 1) + !!*string_end(at + 1) : at + 1;
+		fwrite(from, 1, at - from, stdout);
+		fputs(empty ? "\"noexec\"" : ",\"noexec\"", stdout);
+		from = at;
+	}
+	fwrite(from, 1, at - from, stdout);
+	if (fflush(stdout))
+		refuse("standard output");
 }
 
 /* The kernel writes space, tab, newline and backslash as three octal digits. */
@@ -137,10 +189,9 @@ static unsigned long kept_flags(const char *options)
 	return flags;
 }
 
-int main(void)
+static void remount(long pid)
 {
 	char path[64];
-	long pid = container_pid();
 
 	if (pid <= 1) {
 		errno = EINVAL;
@@ -159,5 +210,13 @@ int main(void)
 		if (mount(0, m->target, 0, MS_REMOUNT | MS_BIND | MS_NOEXEC | kept_flags(m->options), 0))
 			refuse(m->target);
 	}
+}
+
+int main(int count, char **arguments)
+{
+	if (count == 2 && !strcmp(arguments[1], "precreate"))
+		close_configuration();
+	else
+		remount(container_pid());
 	return 0;
 }

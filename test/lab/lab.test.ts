@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { missingPrograms } from '../../src/lab/lab.ts';
+import type { LabReport } from '../../src/lab/lab-report.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/lab/main.ts');
+const TIME_LIMIT_MS = 600_000;
+
+interface Run {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+function lab(args: readonly string[], interruptAt?: RegExp): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+      if (interruptAt?.test(errors)) child.kill('SIGINT');
+    });
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, output, errors }));
+  });
+}
+
+function leftFolders(): string[] {
+  return readdirSync(tmpdir()).filter((name) => name.startsWith('lacre-lab-'));
+}
+
+/** Processes whose arguments name a folder of a lab. */
+function leftProcesses(folders: readonly string[]): string[] {
+  return readdirSync('/proc').filter(
+    (pid) => /^\d+$/.test(pid) && folders.some((folder) => commandLine(pid).includes(folder)),
+  );
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it has ended
+  }
+}
+
+const missing = await missingPrograms();
+const skip =
+  missing.length > 0 && process.env['CI'] !== 'true'
+    ? `the lab needs ${missing.join(', ')} (npm run lab says how)`
+    : false;
+
+test('a container has an identity while it is as approved, on a real kernel', {
+  skip,
+  timeout: TIME_LIMIT_MS,
+}, async (t) => {
+  assert.deepEqual(missing, [], 'programs of the lab are missing');
+  const { status, output, errors } = await lab(['up', '--output', 'json']);
+  assert.equal(status, 0, errors);
+  const report = JSON.parse(output) as LabReport;
+  const container = (name: string) => {
+    const found = report.containers.find((c) => c.name === name);
+    assert.ok(found, name);
+    return found;
+  };
+
+  await t.test('the node is enrolled with its TPM', () => {
+    assert.match(report.node.spiffeId ?? '', /^spiffe:\/\/lacre\.lab\/spire\/agent\/lacre_tpm\/[0-9a-f]{32}$/);
+    assert.equal(report.node.rootOfTrust, 'software');
+    assert.ok(report.node.entries > 100, `${report.node.entries} entries`);
+  });
+
+  await t.test('orders and payments have an identity each', () => {
+    for (const name of ['orders', 'payments']) {
+      const { spiffeId, verdict, attribution, findings } = container(name);
+      assert.deepEqual(
+        { spiffeId, verdict, attribution },
+        { spiffeId: `spiffe://lacre.lab/${name}`, verdict: 'trusted', attribution: 'exact' },
+      );
+      assert.deepEqual(findings, []);
+    }
+  });
+
+  await t.test('rogue is refused for the file that was changed', () => {
+    const { spiffeId, verdict, attribution, findings } = container('rogue');
+    assert.deepEqual({ spiffeId, verdict, attribution }, { spiffeId: null, verdict: 'refused', attribution: 'exact' });
+    const finding = findings.find(({ code }) => code === 'appraisal.file.unexpected');
+    assert.equal(finding?.path, '/bin/service');
+    assert.match(finding.seenSha256 ?? '', /^[0-9a-f]{64}$/);
+    assert.equal(finding.expectedSha256.length, 1);
+    assert.notEqual(finding.expectedSha256[0], finding.seenSha256);
+    assert.ok((finding.logIndex ?? -1) > 0);
+  });
+
+  await t.test('stranger is refused for its image', () => {
+    const { spiffeId, verdict, findings } = container('stranger');
+    assert.deepEqual({ spiffeId, verdict }, { spiffeId: null, verdict: 'refused' });
+    assert.ok(findings.some(({ code }) => code === 'appraisal.image.unknown'));
+  });
+
+  await t.test('a changed file that runs costs orders its identity, and payments nothing', () => {
+    const { container: name, withdrawnAfterMs, newRequest, othersKept } = report.drift;
+    assert.deepEqual(
+      { name, newRequest, othersKept },
+      { name: 'orders', newRequest: 'PermissionDenied', othersKept: true },
+    );
+    assert.ok(
+      withdrawnAfterMs !== null && withdrawnAfterMs >= 0 && withdrawnAfterMs < 10_000,
+      `${withdrawnAfterMs} ms`,
+    );
+  });
+
+  await t.test('nothing of it is left', () => {
+    assert.deepEqual(leftFolders(), []);
+  });
+});
+
+test('Ctrl-C leaves no process and no folder', { skip, timeout: TIME_LIMIT_MS }, async () => {
+  const { status, errors } = await lab(['up'], /booting the node/);
+  assert.notEqual(status, 0);
+  assert.match(errors, /the lab was stopped/);
+  assert.deepEqual(leftFolders(), []);
+  assert.deepEqual(leftProcesses([join(tmpdir(), 'lacre-lab-')]), []);
+});
