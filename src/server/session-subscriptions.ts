@@ -28,12 +28,15 @@ export interface Subscription {
 export class Subscriptions {
   readonly #byId = new Map<bigint, Subscription>();
   readonly #byContainer = new Map<string, Set<bigint>>();
+  /** Withdrawn before they were confirmed: evidence that confirms them may be on its way, and its tree holds their leaves. */
+  readonly #unconfirmed = new Map<bigint, Subscription>();
   /** Latest end of what a container holds, in this session or from an earlier one: Unix milliseconds. */
   readonly #heldUntil = new Map<string, number>();
 
   /** Requests that wait for no answer any more, and could be asked anew, are not kept: only a live id is taken. */
   admit(id: bigint): void {
-    if (this.#byId.has(id)) throw new LacreError('server.protocol', `request ${id} was answered already`);
+    if (this.#byId.has(id) || this.#unconfirmed.has(id))
+      throw new LacreError('server.protocol', `request ${id} was answered already`);
     if (this.#byId.size >= LIMITS.subscriptionsPerNode) {
       throw new LacreError('server.limit', `the node holds ${this.#byId.size} answered requests and releases none`);
     }
@@ -72,14 +75,18 @@ export class Subscriptions {
 
   /** What the container had is withdrawn, or the container is gone. */
   forget(containerId: string): void {
-    for (const id of this.#byContainer.get(containerId) ?? []) this.#byId.delete(id);
+    for (const id of this.#byContainer.get(containerId) ?? []) {
+      const subscription = this.#byId.get(id);
+      if (subscription?.confirmByNonce !== undefined) this.#unconfirmed.set(id, subscription);
+      this.#byId.delete(id);
+    }
     this.#byContainer.delete(containerId);
     this.#heldUntil.delete(containerId);
   }
 
   /** Leaf of a request that waits for its confirmation. */
   confirmable(id: bigint): Uint8Array | undefined {
-    const subscription = this.#byId.get(id);
+    const subscription = this.#byId.get(id) ?? this.#unconfirmed.get(id);
     return subscription?.confirmByNonce === undefined ? undefined : subscription.request.leaf;
   }
 
@@ -92,6 +99,9 @@ export class Subscriptions {
 
   /** Those that evidence with this nonce had to confirm, and did not. */
   overdue(nonceNumber: number): Subscription[] {
+    for (const [id, { confirmByNonce }] of this.#unconfirmed) {
+      if (confirmByNonce === undefined || confirmByNonce <= nonceNumber) this.#unconfirmed.delete(id);
+    }
     return this.all().filter(({ confirmByNonce }) => confirmByNonce !== undefined && confirmByNonce <= nonceNumber);
   }
 
