@@ -23,11 +23,10 @@ export interface NodeListener {
 }
 
 /**
- * Throws server.config.invalid where an endorsement root cannot be read.
- *
  * The side of the server that nodes reach: `lacre.v1.Node` on HTTP/2 over TLS 1.3, without resumption. The server's
  * certificate is its X.509-SVID; it follows the authority's rotation. Certificates of clients are asked for and proven
  * by TLS, and verified by the calls themselves (Enrol has none yet).
+ * Throws server.config.invalid where an endorsement root cannot be read.
  */
 export function createNodeListener(deps: ServerDeps): NodeListener {
   const registry = new SessionRegistry(deps);
