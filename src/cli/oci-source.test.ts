@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -110,5 +110,20 @@ test('a blob under another name, a missing one, and what is no archive are refus
   await assert.rejects(
     withOciImage(join(folder, 'absent.tar'), linux, async () => {}),
     { code: 'cli.file.missing' },
+  );
+});
+
+test('an entry without a size is refused, and nothing waits for it', async () => {
+  const path = await archive('size.tar', { manifests: [entry(manifest)] }, [manifest]);
+  const bytes = await readFile(path);
+  const block = bytes.subarray(512 * 2, 512 * 3); // header of the second entry: index.json
+  block.write('no number \0\0', 124, 'latin1');
+  block.fill(0x20, 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  await writeFile(path, bytes);
+  await assert.rejects(
+    withOciImage(path, linux, async () => {}),
+    { code: 'cli.file.invalid' },
   );
 });

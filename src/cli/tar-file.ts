@@ -11,7 +11,13 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
   const tar = extract();
   const reading = pipeline(createReadStream(archive), tar).catch((error: unknown) => error);
   try {
-    yield* tar;
+    for await (const entry of tar) {
+      // A size that is no number (neither octal nor base-256) would keep the reader waiting for ever.
+      if (!Number.isSafeInteger(entry.header.size) || (entry.header.size ?? 0) < 0) {
+        throw new Error(`${entry.header.name} has no size`);
+      }
+      yield entry;
+    }
   } catch (cause) {
     throw new LacreError('cli.file.invalid', `${archive} cannot be read as a tar file`, { archive }, { cause });
   }

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { checkSelector } from '../appraisal/selector/selector.ts';
 import { isReserved, SpiffeId } from '../identity/spiffe-id.ts';
 import { TrustDomain } from '../identity/trust-domain.ts';
 import { isDnsName } from '../issuance/dns-name.ts';
@@ -83,9 +84,20 @@ export function entrySelectors(selectors: readonly Selector[]): SelectorRow[] {
     if (value === '') throw invalid('missing selector value');
     if (type.length + value.length > MAX_SELECTOR_BYTES)
       throw invalid(`a selector has at most ${MAX_SELECTOR_BYTES} characters`);
+    requireMeaning({ type, value });
     known.set(`${type}:${value}`, { type, value });
   }
   return [...known.values()];
+}
+
+/** A lacre selector that nothing can fulfil is a slip of the pen: it would silently match nobody. */
+function requireMeaning(selector: SelectorRow): void {
+  try {
+    checkSelector(selector);
+  } catch (error) {
+    if (!isLacreError(error)) throw error;
+    throw invalid(error.message);
+  }
 }
 
 /** The message of a row, with the fields of the mask (all without one). The id is always in it. */

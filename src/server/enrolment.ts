@@ -15,6 +15,7 @@ import {
 } from '../proto/lacre/v1/node_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import { makeCredential } from '../tpm/credential.ts';
+import { requireEndorsementChild } from '../tpm/qualified-name.ts';
 import { enrolmentExtraData } from '../tpm/qualifying-data.ts';
 import { verifyQuote } from '../tpm/quote.ts';
 import { freshSerial } from './answer.ts';
@@ -136,6 +137,7 @@ async function appraise(
       exporter,
     }),
   });
+  requireEndorsementChild(quote, claim.endorsement.ek, claim.key.area);
   if (evidence.observation !== undefined) state.observe(evidence.observation);
   await state.verify(quote);
   await state.settle();
