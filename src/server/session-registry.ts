@@ -82,11 +82,20 @@ export class SessionRegistry {
   #awaitReturn(ekSha256Hex: string): void {
     const timer = setTimeout(() => {
       this.#silence.delete(ekSha256Hex);
-      if (!this.#sessions.has(ekSha256Hex)) markLost(this.#deps, ekSha256Hex, 'it is not connected');
+      if (!this.#sessions.has(ekSha256Hex)) this.#lost(ekSha256Hex);
     }, silenceMs(this.#deps.config.quoteIntervalMs));
     timer.unref();
     clearTimeout(this.#silence.get(ekSha256Hex));
     this.#silence.set(ekSha256Hex, timer);
+  }
+
+  #lost(ekSha256Hex: string): void {
+    try {
+      markLost(this.#deps, ekSha256Hex, 'it is not connected');
+    } catch (error) {
+      // A full disk: without a session nothing is issued to it anyway.
+      this.#deps.log.error({ err: error, node: ekSha256Hex }, 'that a node is lost could not be written down');
+    }
   }
 
   #nodeChanged(ekSha256Hex: string): void {

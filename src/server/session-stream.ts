@@ -96,7 +96,7 @@ export class Session implements OpenSession {
   /** Runs until either side ends it. */
   async *run(incoming: AsyncIterator<AttestRequest>, signal: AbortSignal): AsyncGenerator<AttestResponse> {
     const { outbox } = this.#context;
-    const timer = setInterval(() => this.#tick(), TICK_MS);
+    const timer = setInterval(() => this.#safeTick(), TICK_MS);
     const onAbort = () => outbox.finish();
     signal.addEventListener('abort', onAbort, { once: true });
     this.#sendOpen();
@@ -115,8 +115,11 @@ export class Session implements OpenSession {
   end(error: LacreError): void {
     this.#context.evidence = undefined;
     this.#context.revision += 1;
-    if (error.code === 'server.node.banned') withdrawNode(this.#context, error);
-    this.#context.outbox.fail(error);
+    try {
+      if (error.code === 'server.node.banned') withdrawNode(this.#context, error);
+    } finally {
+      this.#context.outbox.fail(error);
+    }
   }
 
   entriesChanged(): void {
@@ -224,6 +227,17 @@ export class Session implements OpenSession {
     if (made.length === 0) return;
     const nonces = made.map(({ value, lifetimeMs }) => ({ value, lifetimeMs }));
     send(this.#context, { case: 'nonces', value: { nonces } });
+  }
+
+  /** Nobody waits for a timer: what fails in it (a full disk) costs this session, not the server. */
+  #safeTick(): void {
+    const { deps, node } = this.#context;
+    try {
+      this.#tick();
+    } catch (cause) {
+      deps.log.error({ err: cause, node: node.spiffeId }, 'a session could not go on');
+      this.end(new LacreError('server.session.failed', 'the session failed; connect again', {}, { cause }));
+    }
   }
 
   #tick(): void {

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { codeOf, containerOf, Fixture, requestOf } from '../simulator/scripted-node.ts';
+import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
+
+// Somebody fills the server's disk, then a node falls silent. What the server cannot write down must end that node's
+// session, and neither the server nor the sessions of others.
+
+const skip = skipWithoutSoftwareTpm();
+
+test('a silent node is lost, and a database that cannot say so costs its session alone', { skip }, async () => {
+  let aheadMs = 0;
+  await using fixture = await Fixture.start('', { now: () => new Date(Date.now() + aheadMs) });
+  const container = containerOf(1);
+  const session = await fixture.session(container);
+  assert.equal((await session.ask(requestOf(container))).case, 'identities');
+  using database = new DatabaseSync(join(fixture.server.directory, 'data', 'lacre.db'));
+  database.exec("CREATE TRIGGER full BEFORE UPDATE ON nodes BEGIN SELECT RAISE(FAIL, 'full'); END");
+  aheadMs = 60_000;
+  const error = await session.end();
+  assert.equal(codeOf(error), 'server.session.failed', String(error));
+  session.close();
+  database.exec('DROP TRIGGER full');
+  const later = await fixture.session(container);
+  assert.equal((await later.ask(requestOf(container))).case, 'identities');
+  later.close();
+});
