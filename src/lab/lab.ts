@@ -48,6 +48,8 @@ export async function labUp(options: LabOptions): Promise<number> {
     kept = options.keep;
     if (kept) run.release();
     return status;
+  } catch (error) {
+    throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, onSignal);
     if (run && !kept) await run.end();
