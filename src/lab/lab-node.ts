@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { AGENT_PATH, AGENT_UID } from './build/node-root.ts';
+import { AGENT_PATH, AGENT_UID } from './image/node-root.ts';
 import { TRUST_DOMAIN } from './lab-server.ts';
 import {
   CAP_DAC_READ_SEARCH,

@@ -1,5 +1,5 @@
 import type { Finding } from '../proto/lacre/v1/verdict_pb.ts';
-import { IMAGE_NAMES } from './build/demo-image.ts';
+import { IMAGE_NAMES } from './image/demo-image.ts';
 import { TRUST_DOMAIN } from './lab-server.ts';
 import type { Timings } from './progress.ts';
 import {

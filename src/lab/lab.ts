@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LacreError } from '../lacre-error.ts';
 import { LabAdmin } from './admin.ts';
-import { type BuiltNode, buildNode } from './build/node-build.ts';
+import { type BuiltNode, buildNode } from './image/node-build.ts';
 import { endRun, LabRun, runningLab } from './lab-folder.ts';
 import { LabNode } from './lab-node.ts';
 import { labReport, unexpected } from './lab-report.ts';

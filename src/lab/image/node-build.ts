@@ -1,0 +1,197 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream, existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { imaPolicy } from '../../ima/policy.ts';
+import { LacreError } from '../../lacre-error.ts';
+import { cacheFolder } from '../lab-folder.ts';
+import type { Progress } from '../progress.ts';
+import { buildAgent } from './agent-executable.ts';
+import { makeDemoImages } from './demo-image.ts';
+import { FileTree } from './file-tree.ts';
+import { makeInitrd } from './initrd.ts';
+import { takeKernel } from './kernel.ts';
+import { measuredKernel } from './measured-kernel.ts';
+import { AGENT_NATIVE_PATH, AGENT_PATH, makeNodeRoot, NEXT_INIT, UID_POOL_BASE, writeSquashfs } from './node-root.ts';
+import { referenceBoot } from './reference-boot.ts';
+import { makeRootArchive, ROOT_ARCHIVE_INPUTS } from './root-archive.ts';
+import { sharedLibraries } from './shared-libraries.ts';
+import { Toolchain } from './toolchain.ts';
+
+const SOURCES = ['src/lab/build', 'src/lab/machine', 'deploy/lab', 'deploy/lab/demo', 'deploy/node'];
+const PROJECT = join(import.meta.dirname, '../../..');
+
+const FACTS = z.strictObject({
+  kernelVersion: z.string(),
+  demoDigest: z.string(),
+  strangerDigest: z.string(),
+});
+
+/** A node, ready to boot: paths of its parts. */
+export interface BuiltNode extends z.infer<typeof FACTS> {
+  readonly kernel: string;
+  /** The same as the firmware measures it. */
+  readonly measuredKernel: string;
+  readonly initrd: string;
+  /** The root file system as squashfs, and as the tar file that it was made from. */
+  readonly root: string;
+  readonly rootArchive: string;
+  /** podman's storage with both images in it. */
+  readonly data: string;
+  /** binary_bios_measurements of the reference boot. */
+  readonly eventLog: string;
+  readonly demoArchive: string;
+  readonly changedService: string;
+  readonly changedHealth: string;
+  /** `lacre` as one executable file. */
+  readonly executable: string;
+}
+
+/** Builds what is not there yet from just these inputs; packages, node and agent each have their own hash. */
+export async function buildNode(progress: Progress, signal: AbortSignal): Promise<BuiltNode> {
+  const [executable, packages] = await Promise.all([
+    progress.step('agent', 'building lacre as one executable file', () => buildAgent(signal)),
+    packageArchive(progress, signal),
+  ]);
+  const base = join(cacheFolder(), `node-${await hashOf([packages.sha256, imaPolicy(UID_POOL_BASE)])}`);
+  await once(base, (part) => buildBase(packages.path, part, progress, signal));
+  const full = join(base, `root-${executable.sha256.slice(0, 16)}`);
+  await once(full, (part) =>
+    progress.step('root', 'making the root file system with the agent', () =>
+      buildRoot(base, part, executable, signal),
+    ),
+  );
+  await removeOthers([dirname(packages.path), base, full]);
+  const facts = FACTS.parse(JSON.parse(await readFile(join(base, 'facts.json'), 'utf8')));
+  return {
+    ...facts,
+    kernel: join(base, 'vmlinuz'),
+    measuredKernel: join(base, 'vmlinuz-measured'),
+    initrd: join(base, 'initrd'),
+    root: join(full, 'root.squashfs'),
+    rootArchive: join(full, 'root.tar'),
+    data: join(base, 'data.img'),
+    eventLog: join(base, 'event-log'),
+    demoArchive: join(base, 'demo.tar'),
+    changedService: join(base, 'changed-service'),
+    changedHealth: join(base, 'changed-health'),
+    executable: executable.path,
+  };
+}
+
+async function packageArchive(progress: Progress, signal: AbortSignal): Promise<{ path: string; sha256: string }> {
+  const key = createHash('sha256').update(JSON.stringify(ROOT_ARCHIVE_INPUTS)).digest('hex').slice(0, 16);
+  const folder = join(cacheFolder(), `packages-${key}`);
+  await once(folder, (part) =>
+    progress.step('packages', 'fetching the node: kernel, podman, libraries (versions are resolved now)', async () => {
+      await makeRootArchive(join(part, 'root.tar'), signal);
+      const hash = createHash('sha256').update(await readFile(join(part, 'root.tar')));
+      await writeFile(join(part, 'root.tar.sha256'), hash.digest('hex'));
+    }),
+  );
+  return { path: join(folder, 'root.tar'), sha256: await readFile(join(folder, 'root.tar.sha256'), 'utf8') };
+}
+
+async function buildBase(archive: string, folder: string, progress: Progress, signal: AbortSignal): Promise<void> {
+  await progress.step('node', 'building the node: init, initrd, images of the demo', async () => {
+    const file = (name: string, bytes: Uint8Array | string) => writeFile(join(folder, name), bytes);
+    const suite = await FileTree.fromTar(archive, (path) => !/^usr\/(include|share\/(?!containers))/.test(path));
+    const toolchain = await Toolchain.unpack(archive, join(folder, 'sysroot'), signal);
+    const [kernel, seal, labInit, noexecHook] = await Promise.all([
+      takeKernel(suite, signal),
+      toolchain.staticProgram('node/seal.c'),
+      toolchain.staticProgram('lab/lab-init.c'),
+      toolchain.staticProgram('node/noexec-hook.c'),
+    ]);
+    const initrd = {
+      seal,
+      modules: kernel.modules,
+      uidPoolBase: UID_POOL_BASE,
+      root: '/dev/vda squashfs',
+      nextInit: NEXT_INIT,
+    };
+    await file('vmlinuz', kernel.image);
+    await file('initrd', makeInitrd(initrd));
+    const images = await makeDemoImages(suite, toolchain, folder);
+    await file('changed-service', images.changedService);
+    await file('changed-health', images.changedHealth);
+    const root = await makeNodeRoot(suite, { labInit, noexecHook });
+    await pipeline(root.tar(), createWriteStream(join(folder, 'base.tar')));
+    await writeSquashfs(root, join(folder, 'base.squashfs'), signal);
+    const facts = { demo: images.manifestDigests.demo, stranger: images.manifestDigests.stranger };
+    await file(
+      'facts.json',
+      JSON.stringify({ kernelVersion: kernel.version, demoDigest: facts.demo, strangerDigest: facts.stranger }),
+    );
+    await rm(join(folder, 'sysroot'), { recursive: true });
+  });
+  await progress.step('referenceBoot', "reference boot: firmware's values, and the images into the node", () =>
+    referenceBoot(folder, signal),
+  );
+  const [image, initrd, eventLog] = await Promise.all(
+    ['vmlinuz', 'initrd', 'event-log'].map((name) => readFile(join(folder, name))),
+  );
+  if (!image || !initrd || !eventLog) throw new LacreError('lab.build.kernel', 'the reference boot left no event log');
+  await writeFile(join(folder, 'vmlinuz-measured'), measuredKernel(image, initrd.length, eventLog));
+  await rm(join(folder, 'base.squashfs'));
+  await rm(join(folder, 'stranger.tar'));
+}
+
+async function buildRoot(
+  base: string,
+  folder: string,
+  agent: { path: string; native: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const root = await FileTree.fromTar(join(base, 'base.tar'), () => true);
+  const executable = await readFile(agent.path);
+  sharedLibraries(root, executable); // throws where one is missing
+  root.file(AGENT_PATH.slice(1), executable, 0o755);
+  root.file(AGENT_NATIVE_PATH.slice(1), await readFile(agent.native), 0o400);
+  await Promise.all([
+    pipeline(root.tar(), createWriteStream(join(folder, 'root.tar'))),
+    writeSquashfs(root, join(folder, 'root.squashfs'), signal),
+  ]);
+}
+
+/** Fills `folder` by `make` unless it is there; half a folder is never taken for a whole one. */
+async function once(folder: string, make: (part: string) => Promise<void>): Promise<void> {
+  if (await stat(folder).catch(() => undefined)) return;
+  const part = `${folder}.part-${process.pid}`;
+  await mkdir(part, { recursive: true });
+  try {
+    await make(part);
+    await rename(part, folder);
+  } finally {
+    await rm(part, { recursive: true, force: true });
+  }
+}
+
+/** Older builds, and what a killed run left half made, are of no use any more, and are large. */
+async function removeOthers(kept: readonly string[]): Promise<void> {
+  const folders = new Set(kept.map((path) => dirname(path)));
+  for (const folder of folders) {
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
+      const maker = Number(/\.part-(\d+)$/.exec(name)?.[1] ?? 0);
+      const isBuild = /^(node|packages|root)-[0-9a-f]{16}(\.part-\d+)?$/.test(name);
+      if (isBuild && !kept.includes(path) && !(maker > 0 && existsSync(`/proc/${maker}`)))
+        await rm(path, { recursive: true, force: true });
+    }
+  }
+}
+
+async function hashOf(texts: readonly string[]): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(texts));
+  for (const folder of SOURCES) {
+    const entries = await readdir(join(PROJECT, folder), { withFileTypes: true });
+    for (const name of entries
+      .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts'))
+      .map(({ name }) => name)
+      .sort())
+      hash.update(JSON.stringify([folder, name])).update(await readFile(join(PROJECT, folder, name)));
+  }
+  return hash.digest('hex').slice(0, 16);
+}

@@ -1,0 +1,65 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LabRun } from '../lab-folder.ts';
+import { ControlChannel } from '../machine/control-channel.ts';
+import { consoleTail, startMachine } from '../machine/machine.ts';
+import { makeTpm, startTpm } from '../machine/software-tpm.ts';
+import { killGroup, runProgram } from '../program.ts';
+
+const BOOT_TIME_LIMIT_MS = 120_000;
+const DATA_SIZE = '1536M';
+const STORAGE = '/var/lib/containers';
+
+/**
+ * Boots the node once with a TPM that is thrown away: loads the images into podman's storage (data.img), and takes the
+ * firmware's event log as reference. `folder` holds the parts, and gets the results.
+ */
+export async function referenceBoot(folder: string, signal: AbortSignal): Promise<void> {
+  const data = join(folder, 'data.img');
+  const options = ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard'];
+  await runProgram('mke2fs', [...options, data, DATA_SIZE], { signal });
+  const run = await LabRun.make();
+  try {
+    const tpmFolder = join(run.folder, 'tpm');
+    await mkdir(tpmFolder);
+    const tpm = await makeTpm(tpmFolder, signal);
+    await run.own(await startTpm(tpm));
+    const machine = await startMachine({
+      kernel: join(folder, 'vmlinuz'),
+      initrd: join(folder, 'initrd'),
+      root: join(folder, 'base.squashfs'),
+      data,
+      keepsData: true,
+      tpm,
+      folder: run.folder,
+      relayCommand: undefined,
+    });
+    await run.own(machine.service);
+    const stop = () => killGroup(machine.service.pid, 'SIGKILL');
+    signal.addEventListener('abort', stop);
+    try {
+      const node = await ControlChannel.open(machine.controlSocket, BOOT_TIME_LIMIT_MS, signal);
+      await writeFile(
+        join(folder, 'event-log'),
+        await node.readFile('/sys/kernel/security/tpm0/binary_bios_measurements'),
+      );
+      for (const name of ['demo', 'stranger']) await loadImage(node, join(folder, `${name}.tar`));
+      await node.powerOff();
+      await machine.service.ended;
+    } catch (error) {
+      if (error instanceof Error && !signal.aborted) error.message += `\n${await consoleTail(machine)}`;
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  } finally {
+    await run.end();
+  }
+  await rm(join(folder, 'firmware-variables.fd'), { force: true });
+}
+
+async function loadImage(node: ControlChannel, archive: string): Promise<void> {
+  const path = `${STORAGE}/image.tar`;
+  await node.writeFile(path, await readFile(archive), { mode: 0o600 });
+  await node.must(['/usr/bin/podman', 'load', '--quiet', '--input', path], BOOT_TIME_LIMIT_MS);
+}
