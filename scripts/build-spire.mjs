@@ -1,5 +1,5 @@
 // Builds the Go programs of the interop tests, once for each content of their module: `node scripts/build-spire.mjs
-// spire-server` (SPIRE's own, unmodified) or `firstsvid` (a go-spiffe client). Prints the program's path. Cached below
+// spire-server` or `spire-agent` (SPIRE's own, unmodified) or `firstsvid` (a go-spiffe client). Prints the program's path. Cached below
 // $XDG_CACHE_HOME or ~/.cache. Exit status 5: there is no Go.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const PROGRAMS = {
   'spire-server': { folder: 'spire', target: 'github.com/spiffe/spire/cmd/spire-server' },
+  'spire-agent': { folder: 'spire', target: 'github.com/spiffe/spire/cmd/spire-agent' },
   firstsvid: { folder: 'firstsvid', target: '.' },
 };
 

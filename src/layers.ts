@@ -26,7 +26,8 @@ export const LAYERS: readonly Layer[] = [
   { name: 'issuance', question: 'for how long?', kind: 'link' },
   { name: 'server', question: 'verifier and authority', kind: 'program' },
   { name: 'agent', question: 'evidence and Workload API on the node', kind: 'program' },
-  { name: 'cli', question: 'command line', kind: 'program', uses: ['server', 'agent', 'lab'] },
+  { name: 'spire', question: 'plugins of SPIRE', kind: 'program', uses: ['agent'] },
+  { name: 'cli', question: 'command line', kind: 'program', uses: ['server', 'agent', 'spire', 'lab'] },
   { name: 'lab', question: 'a node in a box', kind: 'program', uses: ['server', 'agent'] },
 ];
 

@@ -41,8 +41,10 @@ export interface BatchAsk {
   readonly kind: SubjectKind;
   /** Canonical Record. */
   readonly record: Uint8Array;
-  /** X509_SVID: SubjectPublicKeyInfo, DER. BUNDLE: 16 random bytes. */
+  /** X509_SVID: SubjectPublicKeyInfo, DER. BUNDLE, VERDICT: 16 random bytes. */
   readonly subject: Uint8Array;
+  /** VERDICT: evidence older than this, in milliseconds, is of no use. */
+  readonly maxEvidenceAgeMs?: number;
 }
 
 export type Outcome = Exclude<Answer['outcome'], { case: 'quoteNeeded' } | { case: undefined }>;
@@ -347,5 +349,6 @@ export class Batcher {
 }
 
 function requestOf({ id, ask }: Pending) {
-  return { id, kind: ask.kind, record: ask.record, subject: ask.subject };
+  const { kind, record, subject, maxEvidenceAgeMs = 0 } = ask;
+  return { id, kind, record, subject, maxEvidenceAgeMs };
 }

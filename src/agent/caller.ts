@@ -60,6 +60,23 @@ export class PinnedPeer {
     }
   }
 
+  /**
+   * The process that has this pid now, for those that are told a pid and no socket. Who told it must hold the process
+   * that it means: a pid that was used anew before this call can't be told from it.
+   * Throws agent.caller.ended, agent.caller.unreadable.
+   */
+  static ofPid(pid: number, proc: Proc, native: Native): PinnedPeer {
+    let pidfd: number | undefined;
+    try {
+      pidfd = native.pidfdOpen(pid);
+      const { uid, gid } = proc.status(pid);
+      return new PinnedPeer(native, { pid, uid, gid }, pidfd);
+    } catch (error) {
+      if (pidfd !== undefined) closeSync(pidfd);
+      throw callerFault(error, pid);
+    }
+  }
+
   /** Throws agent.caller.ended once the process has ended, or the pin is closed. */
   requireAlive(): void {
     if (this.#pidfd === undefined || !this.#native.isAlive(this.#pidfd)) throw ended(this.pid);

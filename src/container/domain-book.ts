@@ -149,6 +149,7 @@ export class DomainBook {
     const { range, claim } = container;
     if (range === undefined) {
       for (const { outside, length } of claim.uidMap.length > 1 ? claim.uidMap : []) {
+        if (this.#ranges.size >= MAX_DOMAINS) throw tooMany();
         this.#ranges.add({ range: { base: outside, length }, domainId: undefined });
       }
       return { history: this.#history(undefined), reasons: [] };
@@ -179,15 +180,7 @@ export class DomainBook {
     const key = rangeKey(range);
     const known = this.#histories.get(key);
     if (known !== undefined) return known;
-    if (this.#histories.size >= MAX_DOMAINS) {
-      throw new LacreError(
-        'container.oversized',
-        `a node told of more than ${MAX_DOMAINS} uid ranges since it booted`,
-        {
-          maxDomains: MAX_DOMAINS,
-        },
-      );
-    }
+    if (this.#histories.size >= MAX_DOMAINS || this.#ranges.size >= MAX_DOMAINS) throw tooMany();
     const made = new DomainHistory({ range, occupants: [], manifestDigests: [], reasons: [] });
     this.#histories.set(key, made);
     return made;
@@ -212,4 +205,10 @@ export class DomainBook {
       rangeUse: history?.isReused(container, sandbox) ? 'reused' : 'fresh',
     };
   }
+}
+
+function tooMany(): LacreError {
+  return new LacreError('container.oversized', `a node told of more than ${MAX_DOMAINS} uid ranges since it booted`, {
+    maxDomains: MAX_DOMAINS,
+  });
 }

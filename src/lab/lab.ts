@@ -51,6 +51,7 @@ export async function labUp(options: LabOptions): Promise<number> {
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {
+    stop.abort(); // a fault in one place ends what runs beside it
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, onSignal);
     if (run && !kept) await run.end();
   }

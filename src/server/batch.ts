@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { DEFAULT_EVIDENCE_AGE_MS } from '../appraisal/selector/requirement.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import { type ClaimedRecord, decodeRecord } from '../container/record.ts';
 import { LacreError } from '../lacre-error.ts';
@@ -17,6 +18,8 @@ export interface BatchRequest {
   /** X509_SVID: SubjectPublicKeyInfo, DER. */
   readonly subject: Uint8Array;
   readonly leaf: Uint8Array;
+  /** Verdicts only: evidence older than this, in milliseconds, is of no use. */
+  readonly maxEvidenceAgeMs: number;
 }
 
 /** Requests that are decoded and hashed without a pause: a few milliseconds. */
@@ -44,6 +47,7 @@ export function parseRequest(request: WorkloadRequest): BatchRequest {
     record: decodeRecord(request.record),
     subject: request.subject,
     leaf: workloadLeaf(kind, sha256(request.record), sha256(request.subject)),
+    maxEvidenceAgeMs: request.maxEvidenceAgeMs || DEFAULT_EVIDENCE_AGE_MS,
   };
 }
 
@@ -105,6 +109,8 @@ function subjectKind(request: WorkloadRequest): SubjectKind {
       return 1;
     case Kind.BUNDLE:
       return 3;
+    case Kind.VERDICT:
+      return 4;
     case Kind.JWT_SVID:
       throw new LacreError('server.protocol', 'JWT-SVIDs are not issued by this server');
     default:

@@ -33,7 +33,11 @@ export class EntrySorter {
   readonly #adopted = new Set<string>();
   #ahead = new EpochAppraisal();
   #unquoted: Measurement[] = [];
+  /** Those of the unquoted whose range nobody has told. */
+  #strangers: Measurement[] = [];
   #orphans: Orphan[] = [];
+  /** The book whose ranges were looked at last, and how many it had: ranges only ever come to it. */
+  #looked: { readonly book: DomainBook; readonly ranges: number } | undefined;
   #anybody = false;
   #host = false;
   #domains = new Set<string>();
@@ -89,6 +93,8 @@ export class EntrySorter {
 
   /** Containers changed: entries that had no owner may have one now. */
   ranges(book: DomainBook): void {
+    if (this.#looked?.book === book && this.#looked.ranges === book.ranges.size) return;
+    this.#looked = { book, ranges: book.ranges.size };
     const waiting = this.#orphans;
     this.#orphans = [];
     for (const orphan of waiting) {
@@ -101,14 +107,17 @@ export class EntrySorter {
       this.#adopted.add(id);
       this.quoted.adopt(id, range);
     }
-    if (this.#settled) this.#sortAhead(book);
+    const strangers = this.#strangers;
+    this.#strangers = [];
+    for (const entry of strangers) this.#feedAhead(entry, book);
   }
 
   /** Entries that waited too long become unattributed; returns how many. */
   age(now: Date): number {
-    const old = this.#orphans.filter(({ since }) => now.getTime() - since > LIMITS.orphanGraceMs);
+    const isOld = ({ since }: Orphan) => now.getTime() - since > LIMITS.orphanGraceMs;
+    const old = this.#orphans.filter(isOld);
     if (old.length === 0) return 0;
-    this.#orphans = this.#orphans.filter((orphan) => !old.includes(orphan));
+    this.#orphans = this.#orphans.filter((orphan) => !isOld(orphan));
     for (const { entry } of old) this.quoted.feed(entry, { kind: 'unattributed' });
     return old.length;
   }
@@ -132,11 +141,13 @@ export class EntrySorter {
 
   #feedAhead(entry: Measurement, book: DomainBook): void {
     const owner = this.#owner(entry, book);
-    if (!isUnknown(owner)) this.#ahead.feed(entry, owner);
+    if (isUnknown(owner)) this.#strangers.push(entry);
+    else this.#ahead.feed(entry, owner);
   }
 
   #sortAhead(book: DomainBook): void {
     if (this.#ahead.entries > 0) this.#ahead = new EpochAppraisal();
+    this.#strangers = [];
     for (const entry of this.#unquoted) this.#feedAhead(entry, book);
   }
 

@@ -5,7 +5,11 @@ import { join } from 'node:path';
 /** A program of the interop tests, or why it is not there. */
 export type InteropProgram = { readonly path: string } | { readonly absent: string };
 
-const VARIABLES = { 'spire-server': 'LACRE_SPIRE_SERVER', firstsvid: 'LACRE_FIRSTSVID' } as const;
+const VARIABLES = {
+  'spire-server': 'LACRE_SPIRE_SERVER',
+  'spire-agent': 'LACRE_SPIRE_AGENT',
+  firstsvid: 'LACRE_FIRSTSVID',
+} as const;
 
 /**
  * Finds or builds one of the Go programs: the path in its environment variable, else scripts/build-spire.mjs. Where there is

@@ -20,7 +20,7 @@ import { makeRootArchive, ROOT_ARCHIVE_INPUTS } from './root-archive.ts';
 import { sharedLibraries } from './shared-libraries.ts';
 import { Toolchain } from './toolchain.ts';
 
-const SOURCES = ['src/lab/build', 'src/lab/machine', 'deploy/lab', 'deploy/lab/demo', 'deploy/node'];
+const SOURCES = ['src/lab/image', 'src/lab/machine', 'deploy/lab', 'deploy/lab/demo', 'deploy/node'];
 const PROJECT = join(import.meta.dirname, '../../..');
 
 const FACTS = z.strictObject({
