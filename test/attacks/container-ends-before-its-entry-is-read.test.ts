@@ -8,8 +8,10 @@ import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
 
 const skip = skipWithoutSoftwareTpm();
 let fixture: Fixture;
-if (!skip) before(async () => void (fixture = await Fixture.start()));
-if (!skip) after(() => fixture[Symbol.asyncDispose]());
+before(async () => {
+  if (!skip) fixture = await Fixture.start();
+});
+after(() => fixture?.[Symbol.asyncDispose]());
 
 async function valid(name: string): Promise<readonly string[] | undefined> {
   return (await fixture.server.admin.why({ subject: name })).workloads[0]?.spiffeIds;
