@@ -44,6 +44,12 @@ export interface Standing extends Classification {
   readonly rangeUse: 'fresh' | 'reused';
 }
 
+/** The running containers of one sandbox, and whether each domain that they are in was used by others. */
+interface Pod {
+  readonly ids: Set<string>;
+  readonly reuses: Map<DomainHistory, boolean>;
+}
+
 /**
  * The domains of one node through one epoch: which containers run, whose uids are whose, and what took `exact` away.
  * All by claims of the node. A miss counts for the epoch (DESIGN section 5): what a process did while it could can't
@@ -91,11 +97,16 @@ export class DomainBook {
     for (const reason of neighbourReasons(view)) this.#rememberNodeWide(reason);
     const classified = classifyContainers(view);
     const placed = view.containers.map((container) => this.#place(container, classified.get(container.claim.id)));
-    const pods = Map.groupBy(view.containers, ({ claim }) => claim.sandboxId || claim.id);
+    const pods = new Map<string, Pod>();
+    for (const { claim } of view.containers) {
+      const pod = pods.get(claim.sandboxId || claim.id) ?? { ids: new Set(), reuses: new Map() };
+      pods.set(claim.sandboxId || claim.id, pod);
+      pod.ids.add(claim.id);
+    }
     this.#current = new Map(
       placed.map((standing) => {
         const { id, sandboxId } = standing.container.claim;
-        return [id, this.#withMemory(standing, pods.get(sandboxId || id) ?? [])];
+        return [id, this.#withMemory(standing, pods.get(sandboxId || id))];
       }),
     );
   }
@@ -187,7 +198,7 @@ export class DomainBook {
   }
 
   /** Adds what is remembered: of the domain, of the node, of the container. */
-  #withMemory(standing: Standing, pod: readonly ClaimedContainer[]): Standing {
+  #withMemory(standing: Standing, pod: Pod | undefined): Standing {
     const { container, domainId } = standing;
     const { id } = container.claim;
     const history = this.#histories.get(domainId);
@@ -195,16 +206,25 @@ export class DomainBook {
     const known = new Set(standing.reasons.map((reason) => reason.code));
     const remembered = (history?.reasons ?? []).filter((reason) => !known.has(reason.code));
     const reasons = [...standing.reasons, ...remembered, ...ofNode.map((reason) => ({ ...reason, containerId: id }))];
-    const sandbox = new Set(pod.map(({ claim }) => claim.id));
+    const reused = pod === undefined || history === undefined || reuseOf(history, pod);
     return {
       ...standing,
       attribution: standing.attribution === 'exact' && reasons.length > 0 ? 'shared' : standing.attribution,
       // Where no more can be remembered, nobody counts as closed.
       closed: standing.closed && !this.#opened.has(id) && this.#opened.size < MAX_OPENED,
       reasons,
-      rangeUse: history?.isReused(container, sandbox) ? 'reused' : 'fresh',
+      rangeUse: reused ? 'reused' : 'fresh',
     };
   }
+}
+
+/** Looked up once for a whole pod, however many containers it has. */
+function reuseOf(history: DomainHistory, { ids, reuses }: Pod): boolean {
+  const known = reuses.get(history);
+  if (known !== undefined) return known;
+  const reused = history.isReused(ids);
+  reuses.set(history, reused);
+  return reused;
 }
 
 function tooMany(): LacreError {

@@ -63,10 +63,9 @@ export class DomainHistory {
     return [...this.#reasons.values()];
   }
 
-  /** True where containers other than this one and those of its sandbox had the range before, or have it. */
-  isReused(container: ClaimedContainer, sandbox: ReadonlySet<string>): boolean {
-    if (this.#occupants.size >= MAX_REMEMBERED) return true;
-    return [...this.#occupants].some((id) => id !== container.claim.id && !sandbox.has(id));
+  /** True where containers other than those of this sandbox had the range before, or have it. */
+  isReused(sandbox: ReadonlySet<string>): boolean {
+    return this.#occupants.size >= MAX_REMEMBERED || !this.#occupants.isSubsetOf(sandbox);
   }
 
   /** Records a container that runs in this domain, and why it is less than exact. */
