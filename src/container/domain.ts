@@ -65,7 +65,7 @@ export class DomainHistory {
 
   /** True where containers other than those of this sandbox had the range before, or have it. */
   isReused(sandbox: ReadonlySet<string>): boolean {
-    return this.#occupants.size >= MAX_REMEMBERED || !this.#occupants.isSubsetOf(sandbox);
+    return this.#occupants.size >= MAX_REMEMBERED || [...this.#occupants].some((id) => !sandbox.has(id));
   }
 
   /** Records a container that runs in this domain, and why it is less than exact. */
