@@ -48,12 +48,13 @@ export async function* enrol(
   context: HandlerContext,
 ): AsyncGenerator<EnrolResponse> {
   const exporter = context.values.get(PEER)?.exporter ?? new Uint8Array();
-  const leave = gate.enter();
+  let leave: (() => void) | undefined;
   try {
     const deadline = performance.now() + LIMITS.enrolmentMs;
     const incoming = requests[Symbol.asyncIterator]();
     const hello = await nextStep(incoming, 'hello', performance.now() + LIMITS.helloMs);
     const node = requireInventory(deps, gate, hello);
+    leave = gate.enter(node.ekSha256Hex);
     const claim = verifyClaim(deps, gate.roots, node, hello);
     const challenge = challengeOf(deps);
     yield response({ case: 'challenge', value: { ...credentialOf(claim, challenge), nonce: challenge.nonce } });
@@ -66,7 +67,7 @@ export async function* enrol(
     else if (!context.signal.aborted) deps.log.error({ err: error }, 'an enrolment failed');
     throw statusOf(error);
   } finally {
-    leave();
+    leave?.();
   }
 }
 

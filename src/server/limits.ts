@@ -2,6 +2,8 @@
 export const LIMITS = {
   /** One message on the wire. The largest honest ones: 4096 requests of a few KiB, or a 1 MiB event log. */
   messageBytes: 8 * 1024 * 1024,
+  /** One message of an enrolment: a chunk, with what is around it. */
+  enrolMessageBytes: 600 * 1024,
   /** One chunk of the measurement list or the event log. */
   chunkBytes: 512 * 1024,
   eventLogBytes: 1024 * 1024,

@@ -74,10 +74,11 @@ interface Shared {
 function handler(deps: ServerDeps, { registry, gate, peers }: Shared) {
   return connectNodeAdapter({
     routes: (router) => {
-      router.service(Node, {
-        enrol: (requests, context) => enrol(deps, gate, requests, context),
-        attest: (requests, context) => attest(deps, registry, requests, context),
+      // Anybody may send what Enrol reads: no more than a chunk.
+      router.rpc(Node.method.enrol, (requests, context) => enrol(deps, gate, requests, context), {
+        readMaxBytes: LIMITS.enrolMessageBytes,
       });
+      router.rpc(Node.method.attest, (requests, context) => attest(deps, registry, requests, context));
     },
     connect: false,
     grpcWeb: false,

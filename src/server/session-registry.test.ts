@@ -125,15 +125,15 @@ test('what takes too long is over', async () => {
 });
 
 test('the gate counts enrolments, and bounds what unknown peers may write', () => {
-  const gate = new EnrolmentGate([], 2);
-  const leave = gate.enter();
-  gate.enter();
-  assert.throws(
-    () => gate.enter(),
-    (error) => isLacreError(error, 'server.busy'),
-  );
+  const gate = new EnrolmentGate([], 3);
+  const leave = gate.enter('a');
+  gate.enter('a');
+  const busy = (error: unknown) => isLacreError(error, 'server.busy');
+  assert.throws(() => gate.enter('a'), busy, 'one node has two places');
+  gate.enter('b');
+  assert.throws(() => gate.enter('c'), busy, 'there are three');
   leave();
-  gate.enter();
+  gate.enter('a');
   const now = new Date('2026-11-23T12:00:00Z');
   const allowed = Array.from({ length: 100 }, () => gate.mayPark(now)).filter(Boolean).length;
   assert.equal(allowed, 30);

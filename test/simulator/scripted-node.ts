@@ -386,6 +386,18 @@ export class ScriptedNode {
     }
   }
 
+  /** What an enrolment begins with. */
+  async hello(csr: Uint8Array = createKeyAndRequest().csr) {
+    return {
+      ekCertificate: this.#ek.certificate,
+      ekIntermediates: await this.tpm.intermediates(),
+      ekPublic: this.#ek.public,
+      akPublic: this.#ak.public,
+      csr,
+      agentVersion: 'test',
+    };
+  }
+
   async *#enrolRequests(
     connection: Connection,
     csr: Uint8Array,
@@ -394,16 +406,7 @@ export class ScriptedNode {
   ): AsyncGenerator<EnrolRequest> {
     const step = (value: MessageInitShape<typeof EnrolRequestSchema>['step']) =>
       create(EnrolRequestSchema, { step: value ?? { case: undefined } });
-    const hello = {
-      ekCertificate: this.#ek.certificate,
-      ekIntermediates: await this.tpm.intermediates(),
-      ekPublic: this.#ek.public,
-      akPublic: this.#ak.public,
-      csr,
-      agentVersion: 'test',
-      ...change.hello,
-    };
-    yield step({ case: 'hello', value: hello });
+    yield step({ case: 'hello', value: { ...(await this.hello(csr)), ...change.hello } });
     const { credentialBlob, encryptedSecret, nonce } = await challenged;
     const secret = change.secret ?? (await this.client.activateCredential(credentialBlob, encryptedSecret));
     const extraData = enrolmentExtraData({
