@@ -24,6 +24,8 @@ const MAX_BUFFERED_BYTES = 128 * 1024;
 /** Made once: an abort without a reason makes an error with a stack each time. */
 const CLOSED = new Error('the stream is closed');
 const MAX_STATUS_MESSAGE = 4_000;
+/** Trailer with the code of src/error-code.ts, as the server's calls have it. */
+const CODE_TRAILER = 'lacre-code';
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
 export class GrpcResponse implements WorkloadSink {
@@ -65,6 +67,7 @@ export class GrpcResponse implements WorkloadSink {
     const status = {
       'grpc-status': String(STATUS_NUMBER[error.grpcStatus]),
       'grpc-message': encodeStatusMessage(error.message.slice(0, MAX_STATUS_MESSAGE)),
+      [CODE_TRAILER]: error.code,
     };
     if (!this.#started) {
       const head = { [constants.HTTP2_HEADER_STATUS]: 200, 'content-type': 'application/grpc' };

@@ -107,10 +107,16 @@ beforeEach(async () => {
   link.attested({} as NodeVerdict);
 });
 
+interface CallStatus {
+  readonly code: string;
+  readonly message: string;
+  readonly lacreCode: string;
+}
+
 interface Call {
   readonly messages: Uint8Array[];
   /** Of the header or the trailer. */
-  readonly status: Promise<{ readonly code: string; readonly message: string }>;
+  readonly status: Promise<CallStatus>;
   next(): Promise<Uint8Array>;
   cancel(): void;
 }
@@ -149,11 +155,12 @@ function call(
       else waiter(message);
     }
   });
-  const status = new Promise<{ code: string; message: string }>((resolve, reject) => {
+  const status = new Promise<CallStatus>((resolve, reject) => {
     const read = (fields: { [name: string]: unknown }) => {
       const code = fields['grpc-status'];
-      if (code !== undefined)
-        resolve({ code: String(code), message: decodeURIComponent(String(fields['grpc-message'])) });
+      if (code === undefined) return;
+      const message = decodeURIComponent(String(fields['grpc-message']));
+      resolve({ code: String(code), message, lacreCode: String(fields['lacre-code']) });
     };
     stream.on('response', read);
     stream.on('trailers', read);
@@ -214,20 +221,32 @@ describe('Workload API', () => {
   test('a call without the security header is refused', () =>
     withClient(async (client) => {
       const status = await call(client, 'FetchX509SVID', {}).status;
-      assert.deepEqual(status, { code: '3', message: 'security header missing from request' });
+      assert.deepEqual(status, {
+        code: '3',
+        message: 'security header missing from request',
+        lacreCode: 'agent.workload.header',
+      });
       assert.equal(session.asked.length, 0);
     }));
 
   for (const method of ['FetchJWTSVID', 'FetchJWTBundles', 'ValidateJWTSVID', 'Nothing']) {
     test(`${method} is not implemented`, () =>
-      withClient(async (client) => assert.equal((await call(client, method).status).code, '12')));
+      withClient(async (client) => {
+        const status = await call(client, method).status;
+        const message = `there is no method "/SpiffeWorkloadAPI/${method}"`;
+        assert.deepEqual(status, { code: '12', message, lacreCode: 'agent.workload.method' });
+      }));
   }
 
   test('a refusal is PERMISSION_DENIED with its sentence', () =>
     withClient(async (client) => {
       session.answer = () => refusal('/bin/app is 100 % changed: ü');
       const status = await call(client, 'FetchX509SVID').status;
-      assert.deepEqual(status, { code: '7', message: 'no identity issued: /bin/app is 100 % changed: ü' });
+      assert.deepEqual(status, {
+        code: '7',
+        message: 'no identity issued: /bin/app is 100 % changed: ü',
+        lacreCode: 'agent.workload.refused',
+      });
     }));
 
   test('a refusal that says so is asked again under the next quote', () =>
@@ -259,7 +278,12 @@ describe('Workload API', () => {
     withClient(async (client) => {
       link.detach(new LacreError('agent.server.unreachable', 'the server is down'));
       const status = await call(client, 'FetchX509SVID').status;
-      assert.deepEqual(status, { code: '14', message: 'the node is not attested: the server is down' });
+      assert.deepEqual(status, {
+        code: '14',
+        message: 'the node is not attested: the server is down',
+        lacreCode: 'agent.workload.unattested',
+      });
+      assert.throws(() => link.requireSession(), { code: 'agent.workload.unattested' });
     }));
 
   test('a new SVID with a new key comes at half of the life of the last, and the last is released', () =>
@@ -302,7 +326,11 @@ describe('Workload API', () => {
       link.withdrawn(
         create(WithdrawalSchema, { containerId: CALLER.containerId, refusal: { sentence: '/bin/app changed' } }),
       );
-      assert.deepEqual(await opened.status, { code: '7', message: 'no identity issued: /bin/app changed' });
+      assert.deepEqual(await opened.status, {
+        code: '7',
+        message: 'no identity issued: /bin/app changed',
+        lacreCode: 'agent.workload.refused',
+      });
       assert.deepEqual(session.released, []);
     }));
 
@@ -335,7 +363,8 @@ describe('Workload API', () => {
       await opened.next();
       const startedMs = performance.now();
       link.detach(new LacreError('agent.session.lost', 'the connection ended'));
-      assert.equal((await opened.status).code, '14');
+      const { code, lacreCode } = await opened.status;
+      assert.deepEqual([code, lacreCode], ['14', 'agent.workload.unattested']);
       const tookMs = performance.now() - startedMs;
       assert.ok(tookMs > 150 && tookMs < 1_000, `after ${tookMs} ms`);
     }));
@@ -411,6 +440,27 @@ describe('Workload API', () => {
     counter.leave(1);
     assert.ok(counter.enter(1));
     for (let uid = 3; counter.enterStream(uid); uid += 1) assert.ok(uid < WORKLOAD_LIMITS.streams + 3);
+  });
+
+  test('more streams than one user may have are refused, and its end frees them', async () => {
+    const { streamsPerUser, streamsPerConnection } = WORKLOAD_LIMITS;
+    const clients = Array.from({ length: streamsPerUser / streamsPerConnection }, open);
+    try {
+      const headers = { ':method': 'POST', ':path': '/SpiffeWorkloadAPI/FetchX509SVID', ...SECURITY };
+      for (const client of clients)
+        for (let count = 0; count < streamsPerConnection; count += 1) {
+          const waiting = client.request({ ...headers, 'content-type': 'application/grpc' }, { endStream: false });
+          waiting.on('error', () => undefined);
+        }
+      // The answer to a ping comes after the streams that were opened before it.
+      await Promise.all(clients.map((client) => new Promise((resolve) => client.ping(resolve))));
+      const { code, lacreCode } = await withClient((client) => call(client, 'FetchX509SVID').status);
+      assert.deepEqual([code, lacreCode], ['8', 'agent.workload.limit']);
+    } finally {
+      for (const client of clients) client.destroy();
+    }
+    await until(() => unpinned === pinned, 'the callers are let go');
+    await withClient((client) => call(client, 'FetchX509SVID').next());
   });
 
   test('more streams than one connection may have wait or are refused, and the connection lives', () =>

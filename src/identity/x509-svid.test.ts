@@ -42,6 +42,24 @@ for (const name of names) {
   });
 }
 
+test('well-formed DER that is no certificate by RFC 5280 is malformed', () => {
+  const { vector: _, ...given } = input('good');
+  const [leaf] = given.chain;
+  assert.ok(leaf);
+  const changed = (find: string, put: string) => {
+    const hex = Buffer.from(leaf).toString('hex');
+    assert.equal(hex.split(find).length, 2, `${find} once in the leaf`);
+    return new Uint8Array(Buffer.from(hex.replace(find, put), 'hex'));
+  };
+  const malformed = [
+    changed('a003020102', 'a003020101'), // version 2
+    changed('0603551d25', '0603551d0f'), // the key usage twice
+    new Uint8Array(64 * 1024),
+  ];
+  for (const bad of malformed)
+    assert.throws(() => verifyX509Svid({ ...given, chain: [bad] }), { code: 'identity.certificate.malformed' });
+});
+
 test('any one changed byte of a leaf is refused', () => {
   const { vector: _, ...given } = input('good');
   const [leaf] = given.chain;

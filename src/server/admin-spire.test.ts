@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import type { ErrorCode } from '../error-code.ts';
 import { openLog } from '../log.ts';
 import { Health } from '../proto/grpc/health/v1/health_pb.ts';
 import { Agent } from '../proto/spire/api/server/agent/v1/agent_pb.ts';
@@ -22,7 +23,13 @@ import { Store } from './store.ts';
 
 const NOW = new Date('2026-05-01T12:00:00.000Z');
 const trustDomain = 'lab.example';
-const code = (wanted: Code) => (error: unknown) => error instanceof ConnectError && error.code === wanted;
+/** An error of a call: its gRPC status, and the code that the server names in the trailer. */
+const code = (wanted: Code, lacreCode?: ErrorCode) => (error: unknown) => {
+  assert.ok(error instanceof ConnectError, String(error));
+  assert.equal(error.code, wanted);
+  if (lacreCode !== undefined) assert.equal(error.metadata.get('lacre-code'), lacreCode);
+  return true;
+};
 
 describe("SPIRE's server API on the admin socket", () => {
   const folder = mkdtempSync(join(tmpdir(), 'lacre-admin-'));
@@ -101,7 +108,7 @@ describe("SPIRE's server API on the admin socket", () => {
   });
 
   test('malformed requests end with InvalidArgument', async () => {
-    const invalid = code(Code.InvalidArgument);
+    const invalid = code(Code.InvalidArgument, 'server.entry.invalid');
     await assert.rejects(entries.getEntry({ id: '' }), invalid);
     await assert.rejects(entries.listEntries({ pageSize: 1, pageToken: '1; DROP TABLE entries' }), invalid);
     await assert.rejects(
@@ -113,15 +120,16 @@ describe("SPIRE's server API on the admin socket", () => {
     const strange = { selectors: [{ type: 'a', value: 'b' }], match: 9 as never };
     await assert.rejects(entries.listEntries({ filter: { bySelectors: strange } }), invalid);
     await assert.rejects(agents.listAgents({ filter: { byExpiresBefore: 'tomorrow' } }), invalid);
-    await assert.rejects(entries.getEntry({ id: 'none' }), code(Code.NotFound));
+    await assert.rejects(entries.getEntry({ id: 'none' }), code(Code.NotFound, 'server.entry.missing'));
     await assert.rejects(agents.getAgent({ id: { trustDomain, path: '/none' } }), code(Code.NotFound));
   });
 
   test("what is for SPIRE's agents is Unimplemented", async () => {
-    await assert.rejects(entries.getAuthorizedEntries({}), code(Code.Unimplemented));
+    const unsupported = code(Code.Unimplemented, 'server.entry.unsupported');
+    await assert.rejects(entries.getAuthorizedEntries({}), unsupported);
     await assert.rejects(async () => {
       for await (const _ of entries.syncAuthorizedEntries((async function* () {})())) assert.fail('an answer');
-    }, code(Code.Unimplemented));
+    }, unsupported);
   });
 
   test('agents are filtered and paged', async () => {
