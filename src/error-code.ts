@@ -221,9 +221,6 @@ export const ERROR_CODES = {
   'spire.plugin.unconfigured': { grpc: 'FAILED_PRECONDITION', exit: 1, meaning: 'SPIRE asked a plugin before it gave it a configuration' },
   'spire.config.invalid': invalid('the plugin_data of a plugin, or a configuration of SPIRE, is malformed'),
   'spire.workload.refused': refused('the workload is not trusted, or lacks what the plugin requires, so it has no selectors'),
-  'spire.node.protocol': invalid('a payload, challenge or response of node attestation is malformed or out of order'),
-  'spire.node.trust-domain': refused('node attestation reached plugins of another trust domain'),
-  'spire.node.refused': refused('the Lacre server refuses the node'),
   // cli
   'cli.usage': invalid('a command is called with options that do not fit together'),
   'cli.file.missing': missing('a file that a command names does not exist'),

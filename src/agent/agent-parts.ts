@@ -19,8 +19,22 @@ interface HandledSocket extends Socket {
   readonly _handle: { readonly fd: number } | null;
 }
 
+/** A process that was named by its pid, held by a pidfd. */
+export interface PinnedProcess extends PinnedCaller {
+  /** Throws agent.caller.ended once it has ended. */
+  requireAlive(): void;
+}
+
+/** The parts as they stand on a real node. */
+export interface NodeParts extends AgentParts {
+  /** Codes: agent.caller.ended, agent.caller.unreadable. */
+  pinPid(pid: number): PinnedProcess;
+  /** Pid of a running container's first process, as last seen. */
+  initPidOf(containerId: string): number | undefined;
+}
+
 /** Begins to watch the containers. The TPM is opened when it is first used: one that is not there yet is waited for. */
-export async function openParts(config: AgentConfig, native: Native, log: Logger): Promise<AgentParts> {
+export async function openParts(config: AgentConfig, native: Native, log: Logger): Promise<NodeParts> {
   const tpm = openWhenUsed(() => TpmClient.open(config.tpm));
   const proc = new Proc();
   const place = config.engine.podman;
@@ -38,6 +52,8 @@ export async function openParts(config: AgentConfig, native: Native, log: Logger
     tpm,
     containers: containersOf(watch),
     pinCaller: (socket) => pinCaller(socket, native, proc, watch),
+    pinPid: (pid) => pinned(PinnedPeer.ofPid(pid, proc, native), proc, watch),
+    initPidOf: (containerId) => watch.containers.get(containerId)?.initPid,
     close: async () => {
       await watch.stop();
       await tpm.close();
@@ -46,7 +62,7 @@ export async function openParts(config: AgentConfig, native: Native, log: Logger
 }
 
 /** Codes of each method: also those of `open`. */
-function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
+export function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
   let opened: Promise<TpmClient> | undefined;
   const client = (): Promise<TpmClient> => {
     opened ??= open().catch((error: unknown) => {
@@ -77,7 +93,10 @@ function containersOf(watch: ContainerWatch): NodeContainers {
 function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerWatch): PinnedCaller {
   const fd = (socket as HandledSocket)._handle?.fd ?? -1;
   if (fd < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
-  const peer = PinnedPeer.open(fd, native);
+  return pinned(PinnedPeer.open(fd, native), proc, watch);
+}
+
+function pinned(peer: PinnedPeer, proc: Proc, watch: ContainerWatch): PinnedProcess {
   const sources = { proc, refresh: (containerId: string) => watch.refresh(containerId) };
   return {
     uid: peer.uid,
@@ -85,6 +104,7 @@ function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerW
       const { bytes, container } = await identifyCaller(peer, sources);
       return { bytes, containerId: container.id, containerSha256Hex: toHex(container.sha256) };
     },
+    requireAlive: () => peer.requireAlive(),
     close: () => peer.close(),
   };
 }

@@ -64,7 +64,7 @@ export async function startAgent(
 }
 
 /** Says when the node becomes trusted, and when it is no more. */
-function verdictLog(log: Logger, backOff: BackOff) {
+export function verdictLog(log: Logger, backOff: BackOff) {
   let trusted: boolean | undefined;
   return ({ host, verifiedEntries }: Parameters<ConstructorParameters<typeof SessionLink>[0]['verdict']>[0]): void => {
     if (host?.trusted === true) backOff.reset();

@@ -48,7 +48,14 @@ const MAX_INTERMEDIATES = 8;
 const TIMEOUT_MS = 150_000;
 
 /** Makes EK and AK ready: the AK of the last run where this TPM still takes it, else a new one, which is saved. */
-export async function prepareKeys({ config, tpm, state, log }: EnrolmentDeps): Promise<NodeKeys> {
+export async function prepareKeys({
+  config,
+  tpm,
+  state,
+  log,
+}: Omit<EnrolmentDeps, 'config'> & {
+  readonly config: Pick<AgentConfig, 'endorsementIntermediates'>;
+}): Promise<NodeKeys> {
   const ek = await tpm.createEndorsementKey();
   const ekIntermediates = [...(await tpm.readIntermediates()), ...config.endorsementIntermediates].slice(
     0,

@@ -7,6 +7,7 @@ import { addNodeCommands } from './node.ts';
 import { addProgramCommands } from './programs.ts';
 import { addReferenceCommands } from './reference.ts';
 import { reportError } from './report-error.ts';
+import { addSpireCommands } from './spire.ts';
 import { addWorkloadCommands } from './workload.ts';
 
 /** The whole command line, without running it. */
@@ -29,6 +30,7 @@ export function buildProgram(version: string): Command {
       '\nExit status: 0 done, 1 fault, 2 wrong usage or input, 3 refused, 4 not found, 5 unavailable. Colour obeys NO_COLOR.',
     );
   addProgramCommands(program);
+  addSpireCommands(program);
   addNodeCommands(program);
   addReferenceCommands(program);
   addEntryCommands(program);

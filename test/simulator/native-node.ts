@@ -11,7 +11,7 @@ import { parsePublicArea } from '../../src/tpm/public-area.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
 import { type EndSignal, NativePrograms } from './native-programs.ts';
 import { type EnginePlace, OciContainer, ociRuntime, RANGE_LENGTH, type SimulatedImage } from './oci-container.ts';
-import { SimulatedHost } from './simulated-host.ts';
+import { type HostProcess, SimulatedHost } from './simulated-host.ts';
 import { SoftwareTpm, softwareTpmMissing } from './software-tpm.ts';
 import { TpmProxy } from './tpm-proxy.ts';
 
@@ -174,6 +174,11 @@ export class NativeNode {
     const { ended } = await this.#host.spawn(this.image.program, [relayPath, this.programs.workloadSocket]);
     await this.programs.appears(relayPath, ended);
     return { relayPath };
+  }
+
+  /** Any program, as a process of the host. */
+  spawnOnHost(command: string, args: readonly string[]): Promise<HostProcess> {
+    return this.#host.spawn(command, args);
   }
 
   /** kill -9, or an orderly end. */

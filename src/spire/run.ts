@@ -1,0 +1,43 @@
+import { mkdirSync } from 'node:fs';
+import { isSea } from 'node:sea';
+import type { Logger } from 'pino';
+import { loadNative, type Native } from '../agent/native.ts';
+import { openPluginLog } from './plugin-log.ts';
+import { type Plugin, type PluginType, requireSpire, servePlugin } from './plugin-runtime.ts';
+
+/** Where the executable puts its native part, so that the kernel's list names it by a path that reference values can hold. */
+const NATIVE_FOLDER = '/var/lib/lacre/plugin';
+
+/** Runs WorkloadAttestor "lacre" until SPIRE ends it. Codes: spire.plugin.*, agent.native.unavailable. */
+export async function runWorkloadAttestor(): Promise<void> {
+  await run('WorkloadAttestor', async (deps) => {
+    const { createWorkloadAttestor } = await import('./workload-attestor.ts');
+    return createWorkloadAttestor(deps);
+  });
+}
+
+async function run(
+  type: PluginType,
+  create: (deps: { readonly native: Native; readonly log: Logger }) => Promise<Plugin>,
+): Promise<void> {
+  requireSpire(type, process.env);
+  process.umask(0o077);
+  const log = openPluginLog();
+  const native = loadNative({ folder: isSea() ? nativeFolder(log) : undefined });
+  native.setNotDumpable();
+  // A fault that nobody awaited is told and survived: SPIRE does not start a plugin anew.
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a fault in the plugin was not handled'));
+  const plugin = await create({ native, log });
+  await servePlugin(plugin, { native, log });
+  process.exit(0);
+}
+
+function nativeFolder(log: Logger): string | undefined {
+  try {
+    mkdirSync(NATIVE_FOLDER, { recursive: true, mode: 0o700 });
+    return NATIVE_FOLDER;
+  } catch (error) {
+    log.warn({ err: error, folder: NATIVE_FOLDER }, 'the native part goes into a file without a name');
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+import type { ConnectRouter } from '@connectrpc/connect';
+import type { Logger } from 'pino';
+import { verdictLog } from '../agent/agent.ts';
+import { Attestation } from '../agent/agent-attestation.ts';
+import { type NodeParts, openParts } from '../agent/agent-parts.ts';
+import { BackOff } from '../agent/back-off.ts';
+import type { Native } from '../agent/native.ts';
+import { SessionLink } from '../agent/session-link.ts';
+import { StateDir } from '../agent/state-dir.ts';
+import { LacreError } from '../lacre-error.ts';
+import { WorkloadAttestor as Service } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
+import { stopContainer } from './container-stop.ts';
+import { DriftWatch } from './drift-watch.ts';
+import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
+import { type Plugin, unimplemented } from './plugin-runtime.ts';
+import { statusOf } from './plugin-status.ts';
+import { loadWorkloadConfig, type WorkloadConfig, WorkloadConfigSchema } from './workload-config.ts';
+import { missingOf, selectorValues } from './workload-selectors.ts';
+import { judgePid, refusalText } from './workload-verdict.ts';
+
+/** The node's session with the Lacre server, as one configuration has it. */
+interface Running {
+  attest(pid: number): Promise<string[]>;
+  stop(): Promise<void>;
+}
+
+export interface WorkloadAttestorDeps {
+  readonly native: Native;
+  readonly log: Logger;
+  /** The node's TPM and containers; by default the real ones. */
+  readonly openNode?: (config: WorkloadConfig) => Promise<NodeParts>;
+}
+
+const ERROR_EVERY_MS = 60_000;
+
+/**
+ * WorkloadAttestor "lacre": the node's session to the Lacre server, and verdicts in place of identities. It has no
+ * selectors for a workload that the server doesn't trust on evidence that is fresh.
+ */
+export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
+  let running: Running | undefined;
+  const attest = async (pid: number): Promise<string[]> => {
+    if (running === undefined) {
+      throw new LacreError('spire.plugin.unconfigured', 'the plugin has no configuration, so it has no verdicts');
+    }
+    return running.attest(pid);
+  };
+  return {
+    type: 'WorkloadAttestor',
+    service: Service,
+    routes: (router: ConnectRouter) =>
+      router.service(Service, {
+        attest: async ({ pid }) => {
+          try {
+            return { selectorValues: await attest(pid) };
+          } catch (error) {
+            throw statusOf(error, deps.log);
+          }
+        },
+        attestReference: () => unimplemented('this plugin attests workloads by their pid'),
+      }),
+    configure: async (trustDomain, text) => {
+      const config = await loadWorkloadConfig(trustDomain, readPluginConfig({ schema: WorkloadConfigSchema, text }));
+      const former = running;
+      running = undefined;
+      await former?.stop();
+      running = await start(config, deps);
+    },
+    validate: async (_trustDomain, text) => checkPluginConfig({ schema: WorkloadConfigSchema, text }).faults,
+    stop: async () => {
+      await running?.stop();
+      running = undefined;
+    },
+  };
+}
+
+/** Begins to attest the node; verdicts can be had once the server trusts it. Codes: agent.state.invalid. */
+async function start(config: WorkloadConfig, { native, log, openNode }: WorkloadAttestorDeps): Promise<Running> {
+  const state = await StateDir.open(config.agent.dataDir, config.agent.bundle);
+  const parts = await (openNode ?? (({ agent }) => openParts(agent, native, log)))(config);
+  const backOff = new BackOff();
+  const link = new SessionLink({
+    bundle: (bundle) => {
+      state
+        .saveBundle(bundle)
+        .catch((error: unknown) => log.error({ err: error }, 'the trust bundle could not be kept'));
+    },
+    verdict: verdictLog(log, backOff),
+  });
+  const stop = new AbortController();
+  const { tpm, containers } = parts;
+  const attesting = new Attestation({ config: config.agent, tpm, state, containers, link, backOff, log }).run(
+    stop.signal,
+  );
+  const judging = { link, parts, maxEvidenceAgeMs: config.maxEvidenceAgeMs, log };
+  const { socket } = config.agent.engine.podman;
+  const drift = new DriftWatch({
+    link,
+    log,
+    running: () => containers.seen().keys(),
+    judge: async (containerId) => {
+      const pid = parts.initPidOf(containerId);
+      return pid === undefined ? undefined : judgePid(judging, pid);
+    },
+    stop: config.onDrift === 'none' ? undefined : (id) => stopContainer({ socket, podman: config.podman }, id),
+  });
+  const told = new Map<string, number>();
+  return {
+    attest: async (pid) => {
+      if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('agent.caller.ended', `${pid} is no process's pid`);
+      const verdict = await judgePid(judging, pid);
+      const { containerId } = verdict;
+      if (!('id' in verdict)) return refused(told, log, pid, containerId, refusalText(verdict.refusal));
+      drift.hold(verdict);
+      const missing = missingOf(config.require, verdict.selectors);
+      if (missing !== undefined) return refused(told, log, pid, containerId, `it is trusted, but ${missing}`);
+      return selectorValues(verdict.selectors);
+    },
+    stop: async () => {
+      drift.close();
+      link.stop();
+      stop.abort();
+      await attesting;
+      await parts.close();
+    },
+  };
+}
+
+/** A workload that asks again and again is refused each time, and told of once a minute. */
+function refused(told: Map<string, number>, log: Logger, pid: number, containerId: string, reason: string): string[] {
+  const now = performance.now();
+  const key = `${containerId} ${reason}`;
+  if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) > ERROR_EVERY_MS) {
+    if (told.size > 4096) told.clear();
+    told.set(key, now);
+    log.warn({ pid, containerId, code: 'spire.workload.refused' }, `no selectors for process ${pid}: ${reason}`);
+  }
+  return [];
+}

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { TRUST_DOMAIN } from '../simulator/native-node.ts';
+import { ask, askUntilAnswered, PERMISSION_DENIED, resultOf, type Workload } from '../simulator/workload.ts';
+import { SpireBed, spireBedMissing } from './spire-bed.ts';
+
+const skip = spireBedMissing();
+const NODE = `spiffe://${TRUST_DOMAIN}/node`;
+
+describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concurrency: false }, () => {
+  let bed: SpireBed;
+
+  before(async () => {
+    bed = await SpireBed.create('workload attestor');
+    await bed.startServer();
+    await bed.addEntry('orders', NODE, [
+      `lacre:image-name:${bed.node.image.name}`,
+      'lacre:attribution:exact',
+      'lacre:container-name:orders',
+    ]);
+    await bed.addEntry('rogue', NODE, [`lacre:image-name:${bed.node.image.name}`, 'lacre:container-name:rogue']);
+    await bed.startAgent({ workload: bed.workloadData() });
+  });
+
+  after(async () => {
+    await bed?.[Symbol.asyncDispose]();
+  });
+
+  test('a container of the approved image gets its SVID from SPIRE', async () => {
+    const orders = await bed.node.addContainer('orders');
+    const outcome = await untilServed(orders);
+    assert.equal(resultOf(outcome), `spiffe://${TRUST_DOMAIN}/orders`, await bed.logText());
+  });
+
+  test('one that ran a file of no image gets none, and the log says which', async () => {
+    const rogue = await bed.node.addContainer('rogue');
+    await bed.node.kernel.measureContainer(
+      { path: '/tmp/miner', sha256: bed.node.digest('miner') },
+      { uid: rogue.uidBase },
+    );
+    assert.equal(resultOf(await ask(rogue)), PERMISSION_DENIED);
+    const line = await bed.untilLogged('no selectors for process');
+    assert.match(line, /\/tmp\/miner/);
+  });
+});
+
+/** Workloads of SPIRE ask again where they are denied: entries reach the agent after some seconds. */
+async function untilServed(workload: Workload) {
+  const deadline = performance.now() + 40_000;
+  for (;;) {
+    const outcome = await askUntilAnswered(workload);
+    if ('svid' in outcome || performance.now() > deadline) return outcome;
+    await delay(500);
+  }
+}
