@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { buildExecutable } from '../scripts/build-executable.ts';
-import { bannedVariables } from './harden.ts';
+import { bannedVariables, startClean } from './harden.ts';
 
 test('what could change what runs or whom TLS believes is banned, nothing else', () => {
   const banned = [
@@ -22,6 +22,14 @@ test('what could change what runs or whom TLS believes is banned, nothing else',
   ];
   const kept = { PATH: '/bin', LACRE_AGENT_TPM: 'x', NOTIFY_SOCKET: '/run/n', LANG: 'C', XNODE_OPTIONS: '' };
   assert.deepEqual(bannedVariables({ ...Object.fromEntries(banned.map((name) => [name, ''])), ...kept }), banned);
+});
+
+test('where the process cannot be replaced by a clean one, it does not go on', () => {
+  startClean({ PATH: '/bin' }, undefined);
+  assert.throws(() => startClean({ PATH: '/bin', LD_PRELOAD: 'evil.so', NODE_OPTIONS: '' }, undefined), {
+    code: 'agent.environment',
+    message: 'these variables must not be set: LD_PRELOAD, NODE_OPTIONS',
+  });
 });
 
 const tools = ['gcc', 'strip'].filter((name) => spawnSync(name, ['--version']).error !== undefined);
