@@ -66,19 +66,18 @@ export class LabNode {
   }
 
   async runContainer(name: string, image: string): Promise<void> {
-    await this.#make(name, image);
-    await this.#control.must([PODMAN, 'start', name]);
+    await this.#make('run', name, ['--detach'], image);
   }
 
   /** Creates a container, puts other bytes into one of its files, and only then starts it. */
   async runChangedContainer(name: string, image: string, path: string, changed: string): Promise<void> {
-    await this.#make(name, image);
+    await this.#make('create', name, [], image);
     await this.replaceFile(name, path, changed);
     await this.#control.must([PODMAN, 'start', name]);
   }
 
-  async #make(name: string, image: string): Promise<void> {
-    const id = await this.#control.must([PODMAN, 'create', '--name', name, ...CONTAINER_OPTIONS, image]);
+  async #make(command: string, name: string, options: readonly string[], image: string): Promise<void> {
+    const id = await this.#control.must([PODMAN, command, ...options, '--name', name, ...CONTAINER_OPTIONS, image]);
     this.#containerIds.set(name, id.trim());
   }
 

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { NodeInfoSchema, WorkloadInfoSchema } from '../proto/lacre/v1/admin_pb.ts';
-import { type Finding, FindingSchema, VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
+import { FindingSchema, VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { ServiceLine } from './lab-node.ts';
 import { labReport, unexpected } from './lab-report.ts';
 import type { Drift, Observation } from './scenario.ts';
 
 const id = (name: string) => `spiffe://lacre.lab/${name}`;
 
-function workload(name: string, findings: Partial<Finding>[] = []) {
+function workload(name: string, findings: MessageInitShape<typeof FindingSchema>[] = []) {
   const trusted = findings.length === 0;
   return create(WorkloadInfoSchema, {
     containerName: name,

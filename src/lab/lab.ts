@@ -1,7 +1,6 @@
 import { constants } from 'node:fs';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { LacreError } from '../lacre-error.ts';
 import { LabAdmin } from './admin.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
@@ -10,12 +9,14 @@ import { LabNode } from './lab-node.ts';
 import { labReport, unexpected } from './lab-report.ts';
 import { LabServer } from './lab-server.ts';
 import { LiveTable } from './live-table.ts';
-import { ControlChannel, type StartedProgram } from './machine/control-channel.ts';
+import { ControlChannel } from './machine/control-channel.ts';
 import { consoleTail, type Machine, startMachine } from './machine/machine.ts';
 import { makeTpm, startTpm } from './machine/software-tpm.ts';
 import { Progress } from './progress.ts';
 import * as scenario from './scenario.ts';
+import { stopOnSignals } from './stop-signal.ts';
 import { summaryText, tryText } from './summary.ts';
+import { untilAttested } from './until-attested.ts';
 
 export interface LabOptions {
   /** Leave everything running. */
@@ -25,7 +26,6 @@ export interface LabOptions {
 }
 
 const BOOT_TIME_LIMIT_MS = 120_000;
-const ENROL_TIME_LIMIT_MS = 60_000;
 const RELAY = join(import.meta.dirname, 'machine/relay.ts');
 
 /**
@@ -37,8 +37,7 @@ export async function labUp(options: LabOptions): Promise<number> {
   await endLeftOver();
   const progress = new Progress();
   const stop = new AbortController();
-  const onSignal = () => stop.abort(new LacreError('lab.stopped', 'the lab was stopped'));
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
+  using _signals = stopOnSignals(stop);
   let run: LabRun | undefined;
   let kept = false;
   try {
@@ -52,7 +51,6 @@ export async function labUp(options: LabOptions): Promise<number> {
     throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {
     stop.abort(); // a fault in one place ends what runs beside it
-    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, onSignal);
     if (run && !kept) await run.end();
   }
 }
@@ -141,7 +139,7 @@ async function play(
   using admin = new LabAdmin(server.adminSocket);
   const agent = await lab.startAgent(await server.command('bundle', 'show'));
   const enrolled = progress.step('enrol', `the agent starts and enrols as ${parentId}`, () =>
-    untilAttested(admin, lab, agent, signal),
+    untilAttested({ admin, agent, log: () => lab.agentLog(), signal }),
   );
   await Promise.all([
     enrolled,
@@ -164,22 +162,6 @@ async function play(
   else process.stdout.write(summaryText(report, await server.command('why', 'orders'), faults));
   for (const fault of faults) progress.say(`not as expected: ${fault}`);
   return { status: faults.length === 0 ? 0 : 1, control, agentLog: await lab.agentLog() };
-}
-
-async function untilAttested(admin: LabAdmin, lab: LabNode, agent: StartedProgram, signal: AbortSignal): Promise<void> {
-  const late = Date.now() + ENROL_TIME_LIMIT_MS;
-  let ended: number | undefined;
-  agent.ended.then((status) => (ended = status)).catch(() => {});
-  for (;;) {
-    const node = await admin.node();
-    if (node?.state === 'attested') return;
-    if (ended !== undefined || Date.now() > late) {
-      const said = (await lab.agentLog()).trim().split('\n').slice(-6).join('\n');
-      const what = ended === undefined ? `the node is ${node?.state ?? 'unknown'}` : `the agent ended (${ended})`;
-      throw new LacreError('lab.agent.enrol', `the agent did not enrol: ${what}. It said last:\n${said}`);
-    }
-    await delay(200, undefined, { signal });
-  }
 }
 
 /** For QEMU, which splits a command as a shell does, and takes commas as ends of options. */
