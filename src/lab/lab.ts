@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { LacreError } from '../lacre-error.ts';
 import { LabAdmin } from './admin.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
-import { endRun, LabRun, runningLab } from './lab-folder.ts';
+import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
 import { LabNode } from './lab-node.ts';
 import { labReport, unexpected } from './lab-report.ts';
 import { LabServer } from './lab-server.ts';
@@ -61,11 +61,6 @@ export async function labDown(): Promise<number> {
   if (running) await endRun(running);
   process.stdout.write(running ? 'the lab has ended\n' : 'no lab is running\n');
   return 0;
-}
-
-async function endLeftOver(): Promise<void> {
-  const running = await runningLab();
-  if (running) await endRun(running);
 }
 
 async function demonstrate(
