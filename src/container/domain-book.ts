@@ -61,6 +61,7 @@ export class DomainBook {
   readonly #histories = new Map<string, DomainHistory>();
   readonly #nodeWide = new Map<string, AttributionReason>();
   readonly #opened: Set<string>;
+  #misses = 0;
   readonly #ranges = new RangeIndex();
   #current = new Map<string, Standing>();
 
@@ -79,6 +80,11 @@ export class DomainBook {
   /** For ownerOf. */
   get ranges(): RangeIndex {
     return this.#ranges;
+  }
+
+  /** Grows with everything that is remembered against a container. */
+  get misses(): number {
+    return this.#misses;
   }
 
   /** Takes in news of the node, and judges every container anew. Throws container.oversized. */
@@ -148,10 +154,13 @@ export class DomainBook {
   #place(container: ClaimedContainer, found: Classification | undefined): Standing {
     const seen = found ?? { attribution: 'host', closed: false, reasons: [] };
     const { id } = container.claim;
-    if (!seen.closed && this.#opened.size < MAX_OPENED) this.#opened.add(id);
+    if (!seen.closed && this.#opened.size < MAX_OPENED && !this.#opened.has(id)) {
+      this.#opened.add(id);
+      this.#misses++;
+    }
     const { history, reasons } = this.#historyOf(container);
     const own = [...seen.reasons.filter((reason) => !isNodeWide(reason)), ...reasons];
-    history.record(container, own);
+    if (history.record(container, own)) this.#misses++;
     const attribution = reasons.length > 0 ? 'host' : seen.attribution;
     return { ...seen, attribution, reasons: own, container, domainId: history.id, rangeUse: 'fresh' };
   }
@@ -178,13 +187,16 @@ export class DomainBook {
       detail: `uids ${range.base} to ${range.base + range.length - 1} overlap a range of this boot that is not the same`,
     });
     for (const { domainId } of conflicts) {
-      if (domainId !== undefined) this.#histories.get(domainId)?.remember([reason(claim.id)]);
+      if (domainId !== undefined && this.#histories.get(domainId)?.remember([reason(claim.id)])) this.#misses++;
     }
     return { history: this.#history(undefined), reasons: [reason(claim.id)] };
   }
 
   #rememberNodeWide(reason: AttributionReason): void {
-    if (this.#nodeWide.size < MAX_NODE_WIDE) this.#nodeWide.set(`${reason.code} ${reason.containerId}`, reason);
+    const key = `${reason.code} ${reason.containerId}`;
+    if (this.#nodeWide.size >= MAX_NODE_WIDE || this.#nodeWide.has(key)) return;
+    this.#nodeWide.set(key, reason);
+    this.#misses++;
   }
 
   #history(range: ClaimedContainer['range']): DomainHistory {

@@ -69,17 +69,19 @@ export class DomainHistory {
   }
 
   /** Records a container that runs in this domain, and why it is less than exact. */
-  record(container: ClaimedContainer, reasons: readonly AttributionReason[]): void {
+  record(container: ClaimedContainer, reasons: readonly AttributionReason[]): boolean {
     const { id, manifestDigest } = container.claim;
     if (this.#occupants.size < MAX_REMEMBERED) this.#occupants.add(id);
     // An image that is not remembered explains nothing: over the bound entries are only refused.
     if (manifestDigest !== '' && this.#manifestDigests.size < MAX_REMEMBERED) this.#manifestDigests.add(manifestDigest);
-    this.remember(reasons);
+    return this.remember(reasons);
   }
 
-  /** The first reason of each kind stays. */
-  remember(reasons: readonly AttributionReason[]): void {
+  /** The first reason of each kind stays. True where one is new. */
+  remember(reasons: readonly AttributionReason[]): boolean {
+    const before = this.#reasons.size;
     for (const reason of reasons) if (!this.#reasons.has(reason.code)) this.#reasons.set(reason.code, reason);
+    return this.#reasons.size > before;
   }
 
   memory(): DomainMemory {

@@ -1,5 +1,5 @@
 import { EntryIndex, type MatchResult, type NodeIdentity, nodeSelectors } from '../appraisal/selector/match-entries.ts';
-import { DEFAULT_EVIDENCE_AGE_MS } from '../appraisal/selector/requirement.ts';
+import { DEFAULT_EVIDENCE_AGE_MS, missesOf } from '../appraisal/selector/requirement.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
 import { nodeSelectors as inventorySelectors } from './admin-spire-agent.ts';
 import type { ServerDeps } from './server-deps.ts';
@@ -69,5 +69,10 @@ export class AnswerEntries {
     const result = indexOf(this.#deps).match(verdict, this.#identity, evidenceAgeMs);
     const now = this.#deps.clock.now().getTime() / 1000;
     return { ...result, matches: result.matches.filter(({ entry }) => entry.expiresAt === 0 || entry.expiresAt > now) };
+  }
+
+  /** Whether a SPIFFE ID requires what a workload with this verdict has not, by whichever of its entries it came. */
+  asksMore(spiffeId: string, { selectors }: Verdict): boolean {
+    return missesOf(indexOf(this.#deps).requirements(spiffeId), new Set(selectors), 0).length > 0;
   }
 }

@@ -57,6 +57,7 @@ export class NodeState {
   #passage: Passage = 'shorter';
   #clockSafe = true;
   #savedBook = '';
+  #savedMisses = 0;
   #host: Verdict | undefined;
 
   private constructor(
@@ -303,8 +304,14 @@ export class NodeState {
     return book === this.#savedBook ? undefined : book;
   }
 
+  /** As `unsavedBook`, where something is held against a container that was not when it was last saved. */
+  unsavedMisses(): string | undefined {
+    return this.#containers.book.misses === this.#savedMisses ? undefined : this.unsavedBook();
+  }
+
   bookSaved(book: string): void {
     this.#savedBook = book;
+    this.#savedMisses = this.#containers.book.misses;
   }
 
   #passageNow(): Passage {

@@ -123,11 +123,19 @@ export class EvidenceStore {
     });
   }
 
-  /** Keeps a bad entry of a list that no quote has covered yet: it can only lower trust, so no index is compared. */
-  commitTaints(commit: { ekSha256Hex: string; fence: number; epoch: string; taints: readonly TaintRow[] }): void {
+  /** Keeps a bad entry, and what else is held against containers: it can only lower trust, so no index is compared. */
+  commitTaints(commit: {
+    readonly ekSha256Hex: string;
+    readonly fence: number;
+    readonly epoch: string;
+    readonly taints: readonly TaintRow[];
+    readonly book?: string | undefined;
+  }): void {
+    const { ekSha256Hex, epoch, book } = commit;
     this.#db.transaction(() => {
       this.#compareFence(commit);
-      for (const taint of commit.taints) this.#writeTaint({ ...commit, epoch: { epoch: commit.epoch } }, taint);
+      for (const taint of commit.taints) this.#writeTaint({ ekSha256Hex, epoch: { epoch } }, taint);
+      if (book !== undefined) this.#writeBook({ ekSha256Hex, epoch: { epoch } }, book);
     });
   }
 
@@ -332,7 +340,7 @@ export class EvidenceStore {
     );
   }
 
-  #writeBook(commit: EvidenceCommit, memory: string): void {
+  #writeBook(commit: { ekSha256Hex: string; epoch: { readonly epoch: string } }, memory: string): void {
     this.#db.run('INSERT OR REPLACE INTO books VALUES (?, ?, ?)', commit.ekSha256Hex, commit.epoch.epoch, memory);
   }
 

@@ -42,11 +42,14 @@ function judgeWaiting(context: SessionContext): void {
   if (context.judging) return;
   try {
     let judged = 0;
+    let inPart = false;
     for (const containerId of waiting) {
       if (judged++ === CONTAINERS_PER_TURN) break;
       waiting.delete(containerId);
-      judgeContainer(context, containerId);
+      inPart = judgeContainer(context, containerId) || inPart;
     }
+    // Whoever lost one identity of several asks for the others anew.
+    if (inPart) send(context, { case: 'entriesChanged', value: {} });
   } catch (error) {
     // Fail closed: a session that cannot withdraw issues nothing more.
     outbox.fail(error);
@@ -60,20 +63,38 @@ function judgeWaiting(context: SessionContext): void {
   });
 }
 
-function judgeContainer(context: SessionContext, containerId: string): void {
+/** True where an open stream lost some of its identities, and not all. */
+function judgeContainer(context: SessionContext, containerId: string): boolean {
   const { state, last, subscriptions } = context;
-  if (last === undefined || context.outbox.ended) return;
+  if (last === undefined || context.outbox.ended) return false;
   if (!state.hasContainer(containerId)) {
     if (state.hasAllContainers) withdrawGone(context, containerId);
-    return;
+    return false;
   }
   const held = subscriptions.ofContainer(containerId);
-  for (const subscription of held) judgeSubscription(context, subscription);
-  if (held.length > 0) return;
-  // Nobody holds a stream for it any more, or it was issued in an earlier session: no caller is known.
+  const inPart = held.map((subscription) => judgeSubscription(context, subscription)).includes(true);
+  // Of what no stream holds any more, or was issued in an earlier session, no caller is known.
   const verdict = state.judgeContainer(containerId, last);
-  const refusal = verdict.trusted ? undefined : refuse(context, verdict, 0);
+  if (verdict.trusted) {
+    withdrawUnmet(context, containerId, verdict);
+    return inPart;
+  }
+  const refusal = held.length > 0 ? undefined : refuse(context, verdict, 0);
   if (refusal !== undefined) withdrawContainer(context, containerId, refusal, verdict);
+  return inPart;
+}
+
+/** SVIDs of a trusted container whose SPIFFE IDs ask for more than it has now. */
+function withdrawUnmet({ deps, node, entries }: SessionContext, containerId: string, verdict: Verdict): void {
+  const now = deps.clock.now();
+  const unmet = deps.store.evidence
+    .activeSerials(now, node.ekSha256Hex, containerId)
+    .filter(({ spiffeId }) => entries.asksMore(spiffeId, verdict));
+  if (unmet.length === 0) return;
+  deps.store.evidence.withdrawSerials(
+    unmet.map(({ serialHex }) => serialHex),
+    now,
+  );
 }
 
 /** Ends what a node holds: the host failed, or the node may no longer speak. */
@@ -112,23 +133,20 @@ export function withdrawOverdue(context: SessionContext, nonceNumber: number): v
   }
 }
 
-function judgeSubscription(context: SessionContext, subscription: Subscription): void {
+/** True where it lost some of its identities, and not all. */
+function judgeSubscription(context: SessionContext, subscription: Subscription): boolean {
   const { state, last, deps, subscriptions, entries } = context;
   const { request, containerId, identities } = subscription;
-  if (last === undefined || subscriptions.get(request.id) !== subscription) return;
-  if (!state.hasContainer(containerId)) {
-    withdrawGone(context, containerId);
-    return;
-  }
+  if (last === undefined || subscriptions.get(request.id) !== subscription) return false;
   const verdict = state.judgeNow(request.record, last);
   const refusal = refuse(context, verdict, 0, request.kind);
   if (refusal !== undefined) {
     withdrawContainer(context, containerId, refusal, verdict);
-    return;
+    return false;
   }
   const earned = new Set(entries.match(verdict, 0).matches.map(({ entry }) => entry.id));
   const lost = identities.filter((identity) => !earned.has(identity.entryId));
-  if (lost.length === 0) return;
+  if (lost.length === 0) return false;
   deps.store.evidence.withdrawSerials(
     lost.map((identity) => identity.serialHex),
     deps.clock.now(),
@@ -136,6 +154,7 @@ function judgeSubscription(context: SessionContext, subscription: Subscription):
   const kept = identities.filter((identity) => earned.has(identity.entryId));
   if (kept.length > 0) subscriptions.keep({ ...subscription, identities: kept });
   else withdrawContainer(context, containerId, goneEntry(verdict), verdict);
+  return kept.length > 0;
 }
 
 function goneEntry(verdict: Verdict): Refusal {
@@ -189,11 +208,14 @@ function withdrawContainer(context: SessionContext, containerId: string, refusal
   });
 }
 
-/** Bad entries are on disk before anything else happens, so that a restart cannot forget them. */
+/** What is held against containers is on disk before anything else happens, so that no restart and no cut forgets it. */
 function saveTaints(context: SessionContext): void {
   const { deps, node, fence, state, epoch } = context;
+  if (epoch === undefined || context.clock === undefined) return;
   const taints = state.unsavedTaints();
-  if (taints.length === 0 || epoch === undefined || context.clock === undefined) return;
-  deps.store.evidence.commitTaints({ ekSha256Hex: node.ekSha256Hex, fence, epoch: epoch.epoch, taints });
+  const book = state.unsavedMisses();
+  if (taints.length === 0 && book === undefined) return;
+  deps.store.evidence.commitTaints({ ekSha256Hex: node.ekSha256Hex, fence, epoch: epoch.epoch, taints, book });
   state.taintsSaved(taints);
+  if (book !== undefined) state.bookSaved(book);
 }
