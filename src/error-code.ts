@@ -220,6 +220,9 @@ export const ERROR_CODES = {
   'spire.plugin.socket': unavailable("the plugin's socket can't be made"),
   'spire.plugin.unconfigured': { grpc: 'FAILED_PRECONDITION', exit: 1, meaning: 'SPIRE asked a plugin before it gave it a configuration' },
   'spire.config.invalid': invalid('the plugin_data of a plugin, or a configuration of SPIRE, is malformed'),
+  'spire.node.protocol': invalid('a payload, challenge or response of node attestation is malformed or out of order'),
+  'spire.node.trust-domain': refused('node attestation brought plugins of two trust domains together'),
+  'spire.node.refused': refused('spire-server ended the attestation of the node'),
   'spire.workload.refused': refused('the workload is not trusted, or lacks what the plugin requires, so it has no selectors'),
   // cli
   'cli.usage': invalid('a command is called with options that do not fit together'),
@@ -244,6 +247,7 @@ export const ERROR_CODES = {
   'lab.machine.silent': fault('the node of the lab did not come up in time'),
   'lab.server.start': fault('the server of the lab did not start'),
   'lab.agent.enrol': fault('the agent of the lab did not enrol'),
+  'lab.running': { grpc: 'ALREADY_EXISTS', exit: 1, meaning: 'another lab of this user is at work' },
   'lab.stopped': fault('the lab was stopped before its end'),
   'lab.node.command': fault('a command in the node of the lab failed'),
 } as const satisfies Record<string, CodeFacts>;

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { LacreError } from '../lacre-error.ts';
 import { killGroup, type StartedService } from './program.ts';
 
 /** Where what the lab builds is kept: for the next run, by the hash of what it is made of. */
@@ -12,6 +13,8 @@ export function cacheFolder(): string {
 
 const STATE = z.strictObject({
   folder: z.string(),
+  /** The command that runs it. */
+  owner: z.int().min(2),
   /** Leaders of process groups. */
   pids: z.array(z.int().min(2)),
 });
@@ -44,7 +47,7 @@ export class LabRun {
 
   /** Ends every process of it, last one first, and removes what they left. */
   async end(): Promise<void> {
-    await endRun({ folder: this.folder, pids: this.#pids() });
+    await endRun({ folder: this.folder, owner: process.pid, pids: this.#pids() });
   }
 
   #pids(): number[] {
@@ -53,7 +56,9 @@ export class LabRun {
 
   async #write(): Promise<void> {
     await mkdir(cacheFolder(), { recursive: true });
-    await writeFile(statePath(), JSON.stringify({ folder: this.folder, pids: this.#pids() }), { mode: 0o600 });
+    await writeFile(statePath(), JSON.stringify({ folder: this.folder, owner: process.pid, pids: this.#pids() }), {
+      mode: 0o600,
+    });
   }
 }
 
@@ -62,6 +67,16 @@ export async function runningLab(): Promise<z.infer<typeof STATE> | undefined> {
   const text = await readFile(statePath(), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   return STATE.parse(JSON.parse(text));
+}
+
+/** Throws lab.running where another command is at work with it. */
+export async function endLeftOver(): Promise<void> {
+  const running = await runningLab();
+  if (!running) return;
+  const text = await readFile(`/proc/${running.owner}/cmdline`, 'utf8').catch(() => '');
+  if (running.owner !== process.pid && text.split('\0').includes('up'))
+    throw new LacreError('lab.running', `a lab is at work already (process ${running.owner})`);
+  await endRun(running);
 }
 
 export async function endRun({ folder, pids }: z.infer<typeof STATE>): Promise<void> {
