@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { LOG_SETTINGS } from '../log-settings.ts';
 
 const MEASUREMENTS = '/sys/kernel/security/ima/binary_runtime_measurements';
 const EVENT_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
@@ -30,20 +31,6 @@ const engine = z
   .prefault({})
   .meta({ description: 'Where the containers of this node are found.' });
 
-const log = z
-  .strictObject({
-    level: z
-      .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'must be trace, debug, info, warn, error or silent')
-      .default('info')
-      .meta({ description: 'Least important level that is written.' }),
-    format: z
-      .enum(['json', 'text'], 'must be json or text')
-      .default('text')
-      .meta({ description: 'One JSON object a line, or text.' }),
-  })
-  .prefault({})
-  .meta({ description: 'Log on stderr.' });
-
 /** The file as it is written: snake_case keys. */
 export const AgentConfigSchema = z
   .strictObject({
@@ -71,7 +58,7 @@ export const AgentConfigSchema = z
     measurement_list: path("The kernel's measurement list, binary.").default(MEASUREMENTS),
     event_log: path("The firmware's event log, binary.").default(EVENT_LOG),
     engine,
-    log,
+    log: LOG_SETTINGS,
   })
   .meta({ title: 'lacre agent', description: 'Configuration of `lacre agent`, a YAML file.' });
 

@@ -1,10 +1,9 @@
 import { Code, ConnectError } from '@connectrpc/connect';
+import { CODE_TRAILER } from '../grpc-status.ts';
 import { LacreError } from '../lacre-error.ts';
 import { RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
 import type { Verdict } from '../proto/lacre/v1/verdict_pb.ts';
 
-/** Trailer in which the server names the code of its error. */
-const CODE_TRAILER = 'lacre-code';
 const MAX_SENTENCE = 2_000;
 /** The node is not at fault: the same call may go well later. */
 const PASSING: readonly Code[] = [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted, Code.Unknown];

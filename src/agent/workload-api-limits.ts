@@ -8,8 +8,8 @@ export const WORKLOAD_LIMITS = {
   /** From the start of a call to its request message. */
   requestMs: 10_000,
   pingMs: 20_000,
-  /** A connection without a stream ends after so many pings. */
-  idleTicks: 3,
+  /** A connection without a stream ends then. */
+  idleMs: 60_000,
 } as const;
 
 /** Counts connections and streams by the caller's user on the host: every container with a range of its own has its own users. */

@@ -1,31 +1,14 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import type { GrpcStatus } from '../error-code.ts';
+import { CODE_TRAILER, GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import type { LacreError } from '../lacre-error.ts';
 import { encodeFrame, encodeStatusMessage } from './grpc-frame.ts';
 import type { WorkloadSink } from './workload-stream.ts';
 
-/** Numbers of google.rpc.Code. */
-const STATUS_NUMBER: Readonly<Record<GrpcStatus, number>> = {
-  INVALID_ARGUMENT: 3,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  ALREADY_EXISTS: 6,
-  PERMISSION_DENIED: 7,
-  RESOURCE_EXHAUSTED: 8,
-  FAILED_PRECONDITION: 9,
-  ABORTED: 10,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  UNAUTHENTICATED: 16,
-};
 /** What may wait in a stream's buffer for a client that reads slowly. */
 const MAX_BUFFERED_BYTES = 128 * 1024;
 /** Made once: an abort without a reason makes an error with a stack each time. */
 const CLOSED = new Error('the stream is closed');
 const MAX_STATUS_MESSAGE = 4_000;
-/** Trailer with the code of src/error-code.ts, as the server's calls have it. */
-const CODE_TRAILER = 'lacre-code';
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
 export class GrpcResponse implements WorkloadSink {
@@ -65,7 +48,7 @@ export class GrpcResponse implements WorkloadSink {
     if (this.#ended || stream.destroyed) return;
     this.#ended = true;
     const status = {
-      'grpc-status': String(STATUS_NUMBER[error.grpcStatus]),
+      'grpc-status': String(GRPC_STATUS_NUMBER[error.grpcStatus]),
       'grpc-message': encodeStatusMessage(error.message.slice(0, MAX_STATUS_MESSAGE)),
       [CODE_TRAILER]: error.code,
     };

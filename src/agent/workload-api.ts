@@ -3,6 +3,7 @@ import { constants, performServerHandshake, type ServerHttp2Session, type Server
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { keepAlive } from '../http2-keep-alive.ts';
 import { LacreError } from '../lacre-error.ts';
 import { FrameReader } from './grpc-frame.ts';
 import type { SessionLink } from './session-link.ts';
@@ -97,7 +98,7 @@ function accept(
       stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     });
   });
-  keepAlive(session);
+  keepAlive(session, WORKLOAD_LIMITS);
 }
 
 const SESSION_OPTIONS = {
@@ -107,33 +108,6 @@ const SESSION_OPTIONS = {
   maxOutstandingPings: 2,
   settings: { maxConcurrentStreams: WORKLOAD_LIMITS.streamsPerConnection, maxHeaderListSize: 16 * 1024 },
 } as const;
-
-/** A peer that answers no ping is gone, or stopped; one without a stream is not kept. */
-function keepAlive(session: ServerHttp2Session): void {
-  let streams = 0;
-  let idleTicks = 0;
-  let answered = true;
-  session.on('stream', (stream) => {
-    streams += 1;
-    stream.once('close', () => {
-      streams -= 1;
-    });
-  });
-  const timer = setInterval(() => {
-    idleTicks = streams === 0 ? idleTicks + 1 : 0;
-    if (!answered || idleTicks > WORKLOAD_LIMITS.idleTicks || session.destroyed) {
-      clearInterval(timer);
-      session.destroy();
-      return;
-    }
-    answered = false;
-    session.ping((error) => {
-      answered = error === null;
-    });
-  }, WORKLOAD_LIMITS.pingMs);
-  timer.unref();
-  session.once('close', () => clearInterval(timer));
-}
 
 async function handleStream(
   deps: WorkloadApiDeps,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { TrustDomain } from '../identity/trust-domain.ts';
 import { isLacreError } from '../lacre-error.ts';
+import { LOG_SETTINGS } from '../log-settings.ts';
 
 /** "5m", "1h30m", "250ms": units d h m s ms, largest first. */
 const DURATION = /^(?=\d)(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,7})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?$/;
@@ -135,22 +136,7 @@ export const ConfigFileSchema = z
       .meta({ description: 'Which endorsement keys are believed. Without roots no node can enrol.' }),
     quote_interval: duration('Time between two quotes of an idle node.', '15s', '1s', '10m'),
     poll_interval: duration('Time between two looks at the measurement list.', '250ms', '50ms', '10s'),
-    log: z
-      .strictObject({
-        level: z
-          .enum(
-            ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
-            'must be trace, debug, info, warn, error or silent',
-          )
-          .default('info')
-          .meta({ description: 'Least important level that is written.' }),
-        format: z
-          .enum(['json', 'text'], 'must be json or text')
-          .default('text')
-          .meta({ description: 'One JSON object a line, or text.' }),
-      })
-      .prefault({})
-      .meta({ description: 'Log on stderr.' }),
+    log: LOG_SETTINGS,
     limits,
   })
   .meta({ title: 'lacre server', description: 'Configuration of `lacre server`, a YAML file.' });

@@ -6,8 +6,8 @@ import { imaSigEntry } from '../../test/simulator/list-entry.ts';
 import { codeOf, digestOf, type EnrolChange, ScriptedNode, TestServer } from '../../test/simulator/scripted-node.ts';
 import { skipWithoutSoftwareTpm } from '../../test/simulator/software-tpm.ts';
 import { connectServer } from '../agent/connection.ts';
+import { CODE_TRAILER } from '../grpc-status.ts';
 import { RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
-import { CODE_TRAILER } from './session-status.ts';
 
 const skip = skipWithoutSoftwareTpm();
 

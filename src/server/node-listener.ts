@@ -4,6 +4,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from 'node:net';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { keepAlive } from '../http2-keep-alive.ts';
 import { LacreError } from '../lacre-error.ts';
 import { Node } from '../proto/lacre/v1/node_pb.ts';
 import { enrol } from './enrolment.ts';
@@ -122,7 +123,7 @@ function guard(server: Http2SecureServer, deps: ServerDeps): Connections {
     sessions.add(session);
     session.on('close', () => sessions.delete(session));
     session.on('error', () => session.destroy());
-    keepAlive(session);
+    keepAlive(session, LIMITS);
   });
   return { peers, sessions, sockets };
 }
@@ -140,34 +141,6 @@ function countAddress(socket: Socket, perAddress: Map<string, number>): void {
     if (left === 0) perAddress.delete(address);
     else perAddress.set(address, left);
   });
-}
-
-/** Ends a connection that opens no stream, or whose peer answers no ping. */
-function keepAlive(session: ServerHttp2Session): void {
-  let streams = 0;
-  let idleSince = Date.now();
-  let answered = true;
-  session.on('stream', (stream) => {
-    streams += 1;
-    stream.once('close', () => {
-      streams -= 1;
-      idleSince = Date.now();
-    });
-  });
-  const timer = setInterval(() => {
-    const idle = streams === 0 && Date.now() - idleSince > LIMITS.idleMs;
-    if (idle || !answered || session.destroyed) {
-      clearInterval(timer);
-      session.destroy();
-      return;
-    }
-    answered = false;
-    session.ping((error) => {
-      answered = error === null;
-    });
-  }, LIMITS.pingMs);
-  timer.unref();
-  session.once('close', () => clearInterval(timer));
 }
 
 function listen(server: Http2SecureServer, address: { host: string; port: number }): Promise<AddressInfo> {

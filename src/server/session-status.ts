@@ -1,27 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import type { GrpcStatus } from '../error-code.ts';
+import { CODE_TRAILER, GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type Refusal, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
 import type { Verdict } from '../proto/lacre/v1/verdict_pb.ts';
-
-const CODES: Readonly<Record<GrpcStatus, Code>> = {
-  INVALID_ARGUMENT: Code.InvalidArgument,
-  NOT_FOUND: Code.NotFound,
-  ALREADY_EXISTS: Code.AlreadyExists,
-  PERMISSION_DENIED: Code.PermissionDenied,
-  RESOURCE_EXHAUSTED: Code.ResourceExhausted,
-  FAILED_PRECONDITION: Code.FailedPrecondition,
-  ABORTED: Code.Aborted,
-  UNIMPLEMENTED: Code.Unimplemented,
-  INTERNAL: Code.Internal,
-  UNAVAILABLE: Code.Unavailable,
-  UNAUTHENTICATED: Code.Unauthenticated,
-  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
-};
-
-/** Trailer that holds the error code of src/error-code.ts, so that the other side can branch on it. */
-export const CODE_TRAILER = 'lacre-code';
 
 /** A call that ends because an appraisal failed: the verdict goes with it, as the detail `Refusal`. */
 export class RefusedError extends LacreError {
@@ -41,7 +23,7 @@ export function statusOf(error: unknown): ConnectError {
   const refusal = refusalOf(error, verdict);
   return new ConnectError(
     error.message,
-    CODES[error.grpcStatus],
+    GRPC_STATUS_NUMBER[error.grpcStatus],
     { [CODE_TRAILER]: error.code },
     verdict === undefined ? [] : [{ desc: RefusalSchema, value: refusal }],
   );

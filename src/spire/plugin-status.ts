@@ -1,23 +1,8 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { faultOfCall } from '../agent/connection-fault.ts';
-import type { GrpcStatus } from '../error-code.ts';
+import { CODE_TRAILER, GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import { isLacreError, type LacreError } from '../lacre-error.ts';
-
-const CODES: Readonly<Record<GrpcStatus, Code>> = {
-  INVALID_ARGUMENT: Code.InvalidArgument,
-  NOT_FOUND: Code.NotFound,
-  ALREADY_EXISTS: Code.AlreadyExists,
-  PERMISSION_DENIED: Code.PermissionDenied,
-  RESOURCE_EXHAUSTED: Code.ResourceExhausted,
-  FAILED_PRECONDITION: Code.FailedPrecondition,
-  ABORTED: Code.Aborted,
-  UNIMPLEMENTED: Code.Unimplemented,
-  INTERNAL: Code.Internal,
-  UNAVAILABLE: Code.Unavailable,
-  UNAUTHENTICATED: Code.Unauthenticated,
-  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
-};
 
 /** What SPIRE is told of an error: status and sentence; what is no LacreError is a fault of the plugin, and logged. */
 export function statusOf(error: unknown, log: Logger): ConnectError {
@@ -35,5 +20,5 @@ export function statusOfCall(error: unknown): ConnectError {
 }
 
 function statusOfFault(error: LacreError): ConnectError {
-  return new ConnectError(error.message, CODES[error.grpcStatus], { 'lacre-code': error.code });
+  return new ConnectError(error.message, GRPC_STATUS_NUMBER[error.grpcStatus], { [CODE_TRAILER]: error.code });
 }

@@ -20,6 +20,7 @@ import {
   makeContainer,
   makeRecord,
 } from '../../src/container/record.ts';
+import { CODE_TRAILER } from '../../src/grpc-status.ts';
 import { imaPolicy } from '../../src/ima/policy.ts';
 import { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
 import {
@@ -38,7 +39,6 @@ import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
 import { parseConfig } from '../../src/server/config.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
 import type { Clock } from '../../src/server/server-deps.ts';
-import { CODE_TRAILER } from '../../src/server/session-status.ts';
 import { certificateSpki } from '../../src/tpm/certificate.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { objectName, parsePublicArea } from '../../src/tpm/public-area.ts';
