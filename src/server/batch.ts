@@ -68,6 +68,9 @@ export async function parseBatch(
     requests.push(parseRequest(request));
     if (requests.length % REQUESTS_PER_TURN === 0) await nextTurn();
   }
+  if (new Set(requests.map(({ id }) => id)).size < requests.length) {
+    throw new LacreError('server.protocol', 'two requests of one evidence have the same id');
+  }
   const leaves = requests.map((request) => request.leaf);
   for (const id of evidence.confirms) {
     const leaf = confirmed(id);

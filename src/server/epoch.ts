@@ -18,7 +18,7 @@ export type Passage = 'shorter' | 'same' | 'different';
 export interface EpochChoice {
   /** False: the server draws a new epoch. */
   readonly continues: boolean;
-  /** What was held against domains in the stored epoch still holds: the list shows the same boot. */
+  /** What was held against domains in the stored epoch still holds: list or TPM show the same boot. */
   readonly carriesTaints: boolean;
 }
 
@@ -32,7 +32,9 @@ export interface EpochChoice {
  */
 export function chooseEpoch(stored: EpochRow | undefined, seen: ClockPoint, passage: Passage): EpochChoice {
   if (stored === undefined) return { continues: false, carriesTaints: false };
-  const carriesTaints = passage === 'same';
+  // Without a reset it is the same boot, whatever the list says: what was held against it is not shaken off by another key.
+  const sameBoot = stored.resetCount === seen.resetCount && stored.restartCount === seen.restartCount;
+  const carriesTaints = passage === 'same' || sameBoot;
   if (endedBy(stored, seen) || passage === 'shorter') return { continues: false, carriesTaints };
   if (passage === 'different') {
     throw new LacreError(

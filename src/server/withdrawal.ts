@@ -31,6 +31,7 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
     return;
   }
   const same = host.selectors.join() === last.host.selectors.join();
+  if (!same) context.entries.appraised(host);
   const holders = subscriptions.containers(deps.clock.now());
   for (const containerId of same ? holders.filter(concerned) : holders) context.waiting.add(containerId);
   judgeWaiting(context);
