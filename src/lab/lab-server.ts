@@ -14,6 +14,7 @@ export class LabServer {
   readonly port: number;
   readonly adminSocket: string;
   readonly logPath: string;
+  readonly #folder: string;
   readonly #executable: string;
   readonly #signal: AbortSignal;
 
@@ -21,6 +22,7 @@ export class LabServer {
     this.port = parts.port;
     this.adminSocket = join(parts.folder, 'admin.sock');
     this.logPath = join(parts.folder, 'server.log');
+    this.#folder = parts.folder;
     this.#executable = parts.executable;
     this.#signal = parts.signal;
   }
@@ -77,7 +79,7 @@ export class LabServer {
   async command(...args: readonly string[]): Promise<string> {
     const output = await runProgram(this.#executable, ['--socket', this.adminSocket, ...args], {
       signal: this.#signal,
-      env: { NO_COLOR: '1' },
+      env: { NO_COLOR: '1', TMPDIR: this.#folder }, // what a command that is ended leaves goes with the run
     });
     return output.toString();
   }

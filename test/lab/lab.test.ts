@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { missingPrograms } from '../../src/lab/lab.ts';
 import type { LabReport } from '../../src/lab/lab-report.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/lab/main.ts');
 const TIME_LIMIT_MS = 600_000;
+
+/** Everything temporary of these runs, and of nobody else's, is made in it; short, for the paths of sockets. */
+const temporary = mkdtempSync(join(tmpdir(), 'lt-'));
+chmodSync(temporary, 0o755); // mmdebstrap's other users work in it
+after(() => rmSync(temporary, { recursive: true }));
 
 interface Run {
   readonly status: number | null;
@@ -18,7 +23,10 @@ interface Run {
 
 function lab(args: readonly string[], interruptAt?: RegExp): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TMPDIR: temporary },
+    });
     let output = '';
     let errors = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -33,15 +41,9 @@ function lab(args: readonly string[], interruptAt?: RegExp): Promise<Run> {
   });
 }
 
-function leftFolders(): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith('lacre-lab-'));
-}
-
-/** Processes whose arguments name a folder of a lab. */
-function leftProcesses(folders: readonly string[]): string[] {
-  return readdirSync('/proc').filter(
-    (pid) => /^\d+$/.test(pid) && folders.some((folder) => commandLine(pid).includes(folder)),
-  );
+/** Processes whose arguments name the runs' folder. */
+function leftProcesses(): string[] {
+  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(temporary));
 }
 
 function commandLine(pid: string): string {
@@ -119,7 +121,7 @@ test('a container has an identity while it is as approved, on a real kernel', {
   });
 
   await t.test('nothing of it is left', () => {
-    assert.deepEqual(leftFolders(), []);
+    assert.deepEqual(readdirSync(temporary), []);
   });
 });
 
@@ -127,6 +129,6 @@ test('Ctrl-C leaves no process and no folder', { skip, timeout: TIME_LIMIT_MS },
   const { status, errors } = await lab(['up'], /booting the node/);
   assert.notEqual(status, 0);
   assert.match(errors, /the lab was stopped/);
-  assert.deepEqual(leftFolders(), []);
-  assert.deepEqual(leftProcesses([join(tmpdir(), 'lacre-lab-')]), []);
+  assert.deepEqual(readdirSync(temporary), []);
+  assert.deepEqual(leftProcesses(), []);
 });
