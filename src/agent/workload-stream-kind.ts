@@ -1,9 +1,10 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { LacreError } from '../lacre-error.ts';
 import type { Identities } from '../proto/lacre/v1/node_pb.ts';
 import { X509BundlesResponseSchema, X509SVIDResponseSchema } from '../proto/spiffe/workload_pb.ts';
 import type { SubjectKind } from '../tpm/qualifying-data.ts';
+import { generateP256Key } from './p256-key.ts';
 
 /** One answer of the Workload API. */
 export interface WorkloadMessage {
@@ -22,21 +23,17 @@ export interface WorkloadAsk {
 
 /** A new P-256 key for each SVID; it is held until the message is written, and nowhere else. */
 export function askX509Svid(): WorkloadAsk {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', {
-    namedCurve: 'P-256',
-    publicKeyEncoding: { format: 'der', type: 'spki' },
-    privateKeyEncoding: { format: 'der', type: 'pkcs8' },
-  });
+  const { spki, pkcs8 } = generateP256Key();
   return {
     kind: 1,
-    subject: new Uint8Array(publicKey),
+    subject: spki,
     finish: ({ x509 }, bundle) => {
       if (x509.length === 0) throw new LacreError('agent.workload.refused', 'no identity issued: the server gave none');
       const joinedBundle = concat(bundle);
       const svids = x509.map(({ spiffeId, certificateChain, hint }) => ({
         spiffeId,
         x509Svid: concat(certificateChain),
-        x509SvidKey: new Uint8Array(privateKey),
+        x509SvidKey: pkcs8,
         bundle: joinedBundle,
         hint,
       }));
