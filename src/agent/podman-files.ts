@@ -91,7 +91,7 @@ export class PodmanFiles implements ContainerSource {
     stored: StoredContainer,
     manifests: ReadonlyMap<string, string>,
   ): Promise<EngineContainer | undefined> {
-    const pid = await this.#parsed(join(this.#run, 'overlay-containers', stored.id, 'userdata/pidfile'), 64, parsePid);
+    const pid = await this.#parsed(`${this.#run}/overlay-containers/${stored.id}/userdata/pidfile`, 64, parsePid);
     if (pid?.value === undefined) return undefined;
     const manifestDigest = manifests.get(stored.image) ?? '';
     const state = [pid.state, stored.name, stored.imageName, manifestDigest].join(' ');

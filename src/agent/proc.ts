@@ -1,5 +1,4 @@
-import { close, closeSync, open, openSync, read, readdirSync, readlinkSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { close, closeSync, open, openSync, read, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { type CgroupOwner, parseCgroup } from '../container/cgroup.ts';
 import { pathText } from '../container/path-text.ts';
@@ -15,6 +14,10 @@ const MAX_MOUNTINFO_BYTES = 4 * 1024 * 1024;
 const MAX_TEXT_BYTES = 64 * 1024;
 const MAX_PROCS_BYTES = 1024 * 1024;
 const FIRST_READ_BYTES = 16 * 1024;
+/** Its name in the folder above, and its own `.`. */
+const LINKS_OF_A_LEAF = 2;
+/** What kernel files are read into: synchronously, so never by two at once. */
+const scratch = Buffer.allocUnsafeSlow(MAX_TEXT_BYTES + 1);
 /** Kinds of namespaces that a container may share with the host, as /proc/PID/ns names them. */
 export const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'user', 'uts'] as const;
 export type NamespaceKind = (typeof NAMESPACES)[number];
@@ -68,12 +71,12 @@ export class Proc {
   }
 
   status(pid: number): ProcessStatus {
-    return parseProcessStatus(this.#text(pid, 'status').toString('latin1'));
+    return parseProcessStatus(this.#record(pid, 'status').toString('latin1'));
   }
 
   /** Start time of a process, in clock ticks since boot. */
   startTicks(pid: number): bigint {
-    return parseStartTicks(this.#text(pid, 'stat').toString('latin1'));
+    return parseStartTicks(this.#record(pid, 'stat').toString('latin1'));
   }
 
   uidMap(pid: number): UidExtent[] {
@@ -90,7 +93,7 @@ export class Proc {
   }
 
   cgroupText(pid: number): string {
-    return this.#text(pid, 'cgroup').toString('utf8');
+    return this.#record(pid, 'cgroup').toString('utf8');
   }
 
   /** "kind:[inode]" of each of a process's namespaces. */
@@ -119,7 +122,7 @@ export class Proc {
    */
   processesOf(path: string, max: number): number[] {
     const pids: number[] = [];
-    const folders = [join(this.#cgroupRoot, path)];
+    const folders = [`${this.#cgroupRoot}/${path}`];
     for (let folder = folders.pop(); folder !== undefined && pids.length <= max; folder = folders.pop()) {
       pids.push(...processesIn(folder));
       folders.push(...foldersIn(folder));
@@ -129,7 +132,7 @@ export class Proc {
 
   /** Seconds since boot. */
   uptimeSeconds(): number {
-    const text = readKernelFile(join(this.root, 'uptime'), MAX_TEXT_BYTES).toString('latin1');
+    const text = readKernelFile(`${this.root}/uptime`, MAX_TEXT_BYTES).toString('latin1');
     return Number.parseFloat(text);
   }
 
@@ -147,6 +150,11 @@ export class Proc {
     return readKernelFile(this.#path(pid, file), MAX_TEXT_BYTES);
   }
 
+  /** A file that the kernel makes as one record: what a read leaves room after is all of it. */
+  #record(pid: number, file: string): Buffer {
+    return readKernelFile(this.#path(pid, file), MAX_TEXT_BYTES, true);
+  }
+
   #path(pid: number, file: string): string {
     return `${this.root}/${pid}/${file}`;
   }
@@ -156,16 +164,17 @@ export class Proc {
  * The same of a file of /proc or of cgroups, which the kernel makes while it is read: no disk or server can hold it up,
  * and it costs a tenth of an asynchronous read.
  */
-function readKernelFile(path: string, maxBytes: number): Buffer {
+function readKernelFile(path: string, maxBytes: number, isOneRecord = false): Buffer {
   const fd = openSync(path, 'r');
   try {
-    let buffer: Buffer = Buffer.allocUnsafe(Math.min(FIRST_READ_BYTES, maxBytes + 1));
+    let buffer: Buffer = scratch;
     let length = 0;
     for (;;) {
       const bytesRead = readSync(fd, buffer, length, buffer.length - length, null);
       length += bytesRead;
-      if (bytesRead === 0) return buffer.subarray(0, length);
       if (length > maxBytes) throw tooLong(path, maxBytes);
+      const isEnd = bytesRead === 0 || (isOneRecord && length < buffer.length);
+      if (isEnd) return Buffer.from(buffer.subarray(0, length));
       if (length === buffer.length) buffer = enlarged(buffer, maxBytes);
     }
   } finally {
@@ -195,7 +204,7 @@ export function codeOf(error: unknown): string | undefined {
 
 function processesIn(folder: string): number[] {
   try {
-    const text = readKernelFile(join(folder, 'cgroup.procs'), MAX_PROCS_BYTES).toString('latin1');
+    const text = readKernelFile(`${folder}/cgroup.procs`, MAX_PROCS_BYTES).toString('latin1');
     return text
       .split('\n')
       .filter((line) => line !== '')
@@ -209,8 +218,10 @@ function processesIn(folder: string): number[] {
 
 function foldersIn(folder: string): string[] {
   try {
+    // Each folder below is one link more (kernfs counts them too): most cgroups have none.
+    if (statSync(folder).nlink === LINKS_OF_A_LEAF) return [];
     const entries = readdirSync(folder, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name));
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => `${folder}/${entry.name}`);
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

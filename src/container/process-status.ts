@@ -23,23 +23,19 @@ const UNSIGNED_32 = 0xffff_ffff;
 
 /**
  * Parses /proc/PID/status. The kernel escapes newlines in the name, so no process can make a line of its own; a field
- * that stands twice is refused nevertheless.
+ * of those above that stands twice is refused nevertheless.
  * Throws container.proc.malformed.
  */
 export function parseProcessStatus(text: string): ProcessStatus {
   if (text.length > MAX_BYTES) throw malformed('text', 'over its bound');
-  const fields = new Map<string, string>();
-  for (const line of text.split('\n')) {
-    const colon = line.indexOf(':');
-    if (colon < 0) continue;
-    const name = line.slice(0, colon);
-    if (fields.has(name)) throw malformed(name, 'there twice');
-    fields.set(name, line.slice(colon + 1).trim());
-  }
+  const lines = `\n${text}\n`;
+  // Searched for, not split: it is read of every process each second.
   const value = (name: string): string => {
-    const found = fields.get(name);
-    if (found === undefined) throw malformed(name, 'missing');
-    return found;
+    const head = `\n${name}:`;
+    const at = lines.indexOf(head);
+    if (at < 0) throw malformed(name, 'missing');
+    if (lines.indexOf(head, at + 1) >= 0) throw malformed(name, 'there twice');
+    return lines.slice(at + head.length, lines.indexOf('\n', at + 1)).trim();
   };
   return {
     pid: decimal('Pid', value('Pid')),
