@@ -81,7 +81,7 @@ function mustAgent(deps: ServerDeps, id: SPIFFEID | undefined): NodeRow {
   return node;
 }
 
-/** What is known of a node as selectors: by them entries may name nodes (SPIRE's node aliases). */
+/** What the inventory knows of a node, as `agent show` lists it. Aliases match on `lacre:` selectors (docs/divergences.md). */
 export function nodeSelectors(node: NodeRow): SelectorRow[] {
   const selectors = [{ type: ATTESTATION_TYPE, value: `ek:sha256:${node.ekSha256Hex}` }];
   if (node.rootOfTrust !== '') selectors.push({ type: ATTESTATION_TYPE, value: `root:${node.rootOfTrust}` });
