@@ -124,10 +124,12 @@ async function sign(
       `${matches.length} entries match one workload: the bound is ${LIMITS.identitiesPerRequest}`,
     );
   }
-  const { deps } = context;
+  const { deps, budget } = context;
+  const { containerId } = request.record.claim;
   const identities: PreparedIdentity[] = [];
   for (const matched of matches) {
     const { entry } = matched;
+    budget.requireRoom(containerId, deps.clock.now());
     const svid = await issueX509Svid({
       verdict,
       spiffeId: SpiffeId.parse(entry.spiffeId),
@@ -138,6 +140,7 @@ async function sign(
       dnsNames: entry.dnsNames,
       serial: freshSerial(),
     });
+    budget.add(containerId, svid.notAfter, deps.clock.now());
     identities.push({ svid, matched });
   }
   return identities;

@@ -5,6 +5,7 @@ import { type AttestResponse, AttestResponseSchema } from '../proto/lacre/v1/nod
 import type { VerifiedAttestationKey } from '../tpm/attestation-key.ts';
 import type { AnswerEntries } from './answer-entries.ts';
 import type { ClockPoint } from './epoch.ts';
+import type { IssueBudget } from './issue-budget.ts';
 import type { NodeState } from './node-state.ts';
 import type { NonceBook } from './nonce.ts';
 import type { ServerDeps } from './server-deps.ts';
@@ -33,6 +34,7 @@ export interface SessionContext {
   readonly nonces: NonceBook;
   readonly state: NodeState;
   readonly subscriptions: Subscriptions;
+  readonly budget: IssueBudget;
   readonly entries: AnswerEntries;
   /** Newest refusal that watchers were told, by container. */
   readonly told: Map<string, string>;

@@ -7,6 +7,7 @@ import { verifyAttestationKey } from '../tpm/attestation-key.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
 import { AnswerEntries } from './answer-entries.ts';
 import { answerOnReusedEvidence } from './answer-reused.ts';
+import { IssueBudget } from './issue-budget.ts';
 import { LIMITS } from './limits.ts';
 import { NodeState } from './node-state.ts';
 import { NonceBook, type OpenNonce } from './nonce.ts';
@@ -64,6 +65,7 @@ export class Session implements OpenSession {
       outbox: new Outbox(LIMITS.sendQueue),
       nonces: new NonceBook((length) => new Uint8Array(randomBytes(length))),
       subscriptions: new Subscriptions(),
+      budget: new IssueBudget(),
       entries: new AnswerEntries(deps, node),
       told: new Map(),
       waiting: new Set(),
@@ -74,9 +76,11 @@ export class Session implements OpenSession {
       epoch,
       revision: 0,
     };
-    const held = deps.store.evidence.activeSerials(deps.clock.now(), node.ekSha256Hex);
-    for (const { containerId, expiresAt } of held) {
-      if (containerId !== '') context.subscriptions.hold(containerId, expiresAt);
+    const now = deps.clock.now();
+    for (const { containerId, expiresAt } of deps.store.evidence.activeSerials(now, node.ekSha256Hex)) {
+      if (containerId === '') continue;
+      context.subscriptions.hold(containerId, expiresAt);
+      context.budget.add(containerId, expiresAt, now);
     }
     return new Session(context, svid.notAfter);
   }
