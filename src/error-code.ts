@@ -218,12 +218,18 @@ export const ERROR_CODES = {
   // spire
   'spire.plugin.started': invalid('a plugin of SPIRE was started by something else'),
   'spire.plugin.socket': unavailable("the plugin's socket can't be made"),
-  'spire.plugin.unconfigured': { grpc: 'FAILED_PRECONDITION', exit: 1, meaning: 'SPIRE asked a plugin before it gave it a configuration' },
+  'spire.plugin.unconfigured': {
+    grpc: 'FAILED_PRECONDITION',
+    exit: 1,
+    meaning: 'SPIRE asked a plugin before it gave it a configuration',
+  },
   'spire.config.invalid': invalid('the plugin_data of a plugin, or a configuration of SPIRE, is malformed'),
   'spire.node.protocol': invalid('a payload, challenge or response of node attestation is malformed or out of order'),
   'spire.node.trust-domain': refused('node attestation brought plugins of two trust domains together'),
   'spire.node.refused': refused('spire-server ended the attestation of the node'),
-  'spire.workload.refused': refused('the workload is not trusted, or lacks what the plugin requires, so it has no selectors'),
+  'spire.workload.refused': refused(
+    'the workload is not trusted, or lacks what the plugin requires, so it has no selectors',
+  ),
   // cli
   'cli.usage': invalid('a command is called with options that do not fit together'),
   'cli.file.missing': missing('a file that a command names does not exist'),
