@@ -69,7 +69,12 @@ const ca = z
       .default('disk')
       .meta({ description: 'Where the CA key is kept. memory: a new CA at every start, agents enrol again.' }),
     ttl: duration('How long a CA certificate is valid; the next is prepared at half of it.', '7d', '5m', '3650d'),
-    svid_ttl: duration("Longest life of a workload's X.509-SVID, counted from its evidence.", '5m', '10s', '24h'),
+    svid_ttl: duration(
+      "Life of a workload's X.509-SVID where its entry states none, counted from its evidence.",
+      '5m',
+      '10s',
+      '24h',
+    ),
     agent_svid_ttl: duration("Longest life of an agent's X.509-SVID, counted from its evidence.", '1h', '30s', '24h'),
     subject: z
       .strictObject({
