@@ -24,7 +24,7 @@ export function isExecutable(mount: Mount): boolean {
 
 /**
  * Mounts besides the root from which something can be executed: an entry of theirs carries no uid range (DESIGN
- * section 5; the rule of the lab's check, lab/sealed).
+ * section 5).
  */
 export function openMounts(mounts: readonly Mount[]): Mount[] {
   return mounts.filter((mount) => mount.target !== '/' && isExecutable(mount));

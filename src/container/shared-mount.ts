@@ -21,7 +21,7 @@ const KERNEL_TYPES: ReadonlySet<string> = new Set(['proc', 'sysfs', 'cgroup', 'c
 
 /**
  * Mounts through which one domain can write what another executes: same file system, one's root within the other's.
- * Such an entry names the file's owner, not who ran it (lab/podman 3.4). Where a third mounts a folder above both, all
+ * Such an entry names the file's owner, not who ran it (DESIGN section 5). Where a third mounts a folder above both, all
  * below it counts as reachable. O(n log n) in the number of mounts.
  * @param domainOf key of a container's domain.
  */
