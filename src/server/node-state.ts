@@ -18,6 +18,7 @@ import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
 import type { Passage } from './epoch.ts';
+import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
 import { NodeContainers } from './node-state-containers.ts';
 import { EntrySorter } from './node-state-entries.ts';
@@ -192,10 +193,8 @@ export class NodeState {
   age(now: Date): boolean {
     const count = this.#sorter.age(now);
     if (count > 0) {
-      this.#deps.log.warn(
-        { node: this.#node.spiffeId, count },
-        'entries of uid ranges that no container was recorded for count as unattributed',
-      );
+      const sentence = `${count} entries of uid ranges that no container was recorded for count as unattributed`;
+      tell(this.#deps, { kind: 'alert', node: this.#node.spiffeId, sentence });
     }
     return count > 0;
   }
