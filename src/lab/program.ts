@@ -41,10 +41,15 @@ export interface StartedService {
 /**
  * Starts a program that may outlive this process, what it says in a file. Throws lab.program.missing.
  */
-export async function startService(command: string, args: readonly string[], logPath: string): Promise<StartedService> {
+export async function startService(
+  command: string,
+  args: readonly string[],
+  logPath: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<StartedService> {
   const log = await open(logPath, 'a', 0o600);
   try {
-    const child = spawnDetached(command, args, ['ignore', log.fd, log.fd], {});
+    const child = spawnDetached(command, args, ['ignore', log.fd, log.fd], { env });
     const ended = ending(child, command).then((status) => (typeof status === 'number' ? status : 1));
     ended.catch(() => {}); // whoever waits for it gets it
     if (child.pid === undefined) {

@@ -14,6 +14,9 @@ import { type ServerDeps, ServerEvents, SYSTEM_CLOCK } from '../../src/server/se
 import { Store } from '../../src/server/store.ts';
 import { interopProgram } from './interop-program.ts';
 
+/** A selector of an image with such a digest. */
+const image = (byte: string): string => `lacre:image:sha256:${byte.repeat(32)}`;
+
 const program = interopProgram('spire-server');
 const skip = 'absent' in program ? program.absent : false;
 const AGENT = 'spiffe://lab.example/spire/agent/lacre_tpm/00112233445566778899aabbccddeeff';
@@ -100,14 +103,14 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
 
   test('entry create gives all fields back, and a second like it is told from the first', async () => {
     const before = changes;
-    const args = ['-selector', 'lacre:image:sha256:aa', '-selector', 'docker:label:app:orders'];
+    const args = ['-selector', image('aa'), '-selector', 'docker:label:app:orders'];
     const more = ['-x509SVIDTTL', '120', '-dns', 'orders.lab.example', '-hint', 'main'];
     const entry = await createEntry('/orders', ...args, ...more);
     assert.deepEqual(entry.spiffe_id, { trust_domain: 'lab.example', path: '/orders' });
     assert.equal(`spiffe://lab.example${entry.parent_id.path}`, AGENT);
     assert.deepEqual(entry.selectors.map(({ type, value }) => `${type}:${value}`).sort(), [
       'docker:label:app:orders',
-      'lacre:image:sha256:aa',
+      image('aa'),
     ]);
     assert.equal(entry.x509_svid_ttl, 120);
     assert.deepEqual(entry.dns_names, ['orders.lab.example']);
@@ -129,13 +132,13 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
   });
 
   test('entry show filters by SPIFFE ID, parent, selectors in all four ways, and hint', async () => {
-    await createEntry('/payments', '-selector', 'lacre:image:sha256:bb', '-selector', 'docker:label:app:payments');
-    await createEntry('/audit', '-selector', 'lacre:image:sha256:bb');
+    await createEntry('/payments', '-selector', image('bb'), '-selector', 'docker:label:app:payments');
+    await createEntry('/audit', '-selector', image('bb'));
     assert.deepEqual(await listed(), ['/audit', '/orders', '/payments']);
     assert.deepEqual(await listed('-spiffeID', 'spiffe://lab.example/audit'), ['/audit']);
     assert.deepEqual(await listed('-parentID', 'spiffe://lab.example/other'), []);
     assert.deepEqual(await listed('-hint', 'main'), ['/orders']);
-    const bb = ['-selector', 'lacre:image:sha256:bb'];
+    const bb = ['-selector', image('bb')];
     assert.deepEqual(await listed(...bb, '-matchSelectorsOn', 'superset'), ['/audit', '/payments']);
     assert.deepEqual(await listed(...bb, '-matchSelectorsOn', 'exact'), ['/audit']);
     assert.deepEqual(await listed(...bb, '-matchSelectorsOn', 'subset'), ['/audit']);
@@ -148,18 +151,11 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
   test('entry update changes the entry and its revision', async () => {
     const [audit] = deps.store.entries.list({ spiffeId: 'spiffe://lab.example/audit' });
     assert.ok(audit);
-    const fields = [
-      '-parentID',
-      AGENT,
-      '-spiffeID',
-      'spiffe://lab.example/audit',
-      '-selector',
-      'lacre:image:sha256:cc',
-    ];
+    const fields = ['-parentID', AGENT, '-spiffeID', 'spiffe://lab.example/audit', '-selector', image('cc')];
     const run = await spire('entry', 'update', '-entryID', audit.id, ...fields, '-x509SVIDTTL', '60');
     assert.equal(run.status, 0, run.stderr);
     const after = deps.store.entries.get(audit.id);
-    assert.deepEqual(after?.selectors, [{ type: 'lacre', value: 'image:sha256:cc' }]);
+    assert.deepEqual(after?.selectors, [{ type: 'lacre', value: image('cc').slice('lacre:'.length) }]);
     assert.equal(after?.x509SvidTtl, 60);
     assert.equal(after?.revision, audit.revision + 1);
     const missing = await spire('entry', 'update', '-entryID', 'no-such-entry', ...fields);

@@ -60,6 +60,8 @@ export async function startMachine(parts: MachineParts): Promise<Machine> {
     'qemu-system-x86_64',
     arguments_(parts, variables, consoleLog),
     join(folder, 'qemu.log'),
+    // What QEMU writes beside a read-only disk goes with the folder, also where QEMU is killed while it starts.
+    { TMPDIR: folder },
   );
   return { service, controlSocket: join(folder, 'control.sock'), consoleLog };
 }
