@@ -12,4 +12,20 @@ export function addSpireCommands(program: Command): void {
       const { runWorkloadAttestor } = await import('../spire/run.ts');
       await runWorkloadAttestor();
     });
+  spire
+    .command('agent-node-attestor')
+    .description('NodeAttestor "lacre_tpm" of spire-agent; SPIRE starts it')
+    .addHelpText('after', examples('plugin_cmd = "/usr/bin/lacre"', 'plugin_args = ["spire", "agent-node-attestor"]'))
+    .action(async () => {
+      const { runAgentHalf } = await import('../spire/run.ts');
+      await runAgentHalf();
+    });
+  spire
+    .command('server-node-attestor')
+    .description('NodeAttestor "lacre_tpm" of spire-server; SPIRE starts it')
+    .addHelpText('after', examples('plugin_cmd = "/usr/bin/lacre"', 'plugin_args = ["spire", "server-node-attestor"]'))
+    .action(async () => {
+      const { runServerHalf } = await import('../spire/run.ts');
+      await runServerHalf();
+    });
 }

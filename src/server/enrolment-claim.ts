@@ -54,6 +54,16 @@ export function verifyClaim(
   node: NodeRow,
   hello: EnrolHello,
 ): EnrolmentClaim {
+  return { ...verifyNodeKeys(deps, roots, node, hello), csr: parseCsr(hello.csr) };
+}
+
+/** As verifyClaim, without the certificate request: SPIRE's nodes send theirs to SPIRE. */
+export function verifyNodeKeys(
+  deps: ServerDeps,
+  roots: readonly EndorsementRoot[],
+  node: NodeRow,
+  hello: EnrolHello,
+): Omit<EnrolmentClaim, 'csr'> {
   const endorsement = verifyEndorsement({
     certificate: hello.ekCertificate,
     intermediates: hello.ekIntermediates,
@@ -62,7 +72,7 @@ export function verifyClaim(
     now: deps.clock.now(),
   });
   const key = verifyAttestationKey(parsePublicArea(hello.akPublic));
-  return { node: { ...node, rootOfTrust: endorsement.rootOfTrust }, endorsement, key, csr: parseCsr(hello.csr) };
+  return { node: { ...node, rootOfTrust: endorsement.rootOfTrust }, endorsement, key };
 }
 
 function checkSizes(hello: EnrolHello): void {

@@ -31,7 +31,7 @@ import { nodeLabel } from './session-context.ts';
 import { nextMessage, RefusedError, statusOf } from './session-status.ts';
 
 /** What the server keeps of one enrolment between challenge and evidence. */
-interface Challenge {
+export interface Challenge {
   readonly nonce: Uint8Array;
   readonly secret: Uint8Array;
   readonly madeAt: Date;
@@ -71,7 +71,7 @@ export async function* enrol(
   }
 }
 
-function challengeOf(deps: ServerDeps): Challenge {
+export function challengeOf(deps: ServerDeps): Challenge {
   return {
     nonce: new Uint8Array(randomBytes(32)),
     secret: new Uint8Array(randomBytes(32)),
@@ -79,22 +79,29 @@ function challengeOf(deps: ServerDeps): Challenge {
   };
 }
 
-function credentialOf(claim: EnrolmentClaim, challenge: Challenge) {
+export function credentialOf(claim: Pick<EnrolmentClaim, 'endorsement' | 'key'>, challenge: Challenge) {
   const random = (length: number) => new Uint8Array(randomBytes(length));
   return makeCredential({ ek: claim.endorsement.ek, name: claim.key.name, secret: challenge.secret, random });
 }
 
-/** Event log, then the list, each in chunks, then the evidence. The list is replayed as it comes. */
-async function receiveEvidence(
+/**
+ * Event log, then the list, each in chunks, then the evidence. The list is replayed as it comes.
+ * @param resumed what is known of the node already: it goes on where no event log comes
+ */
+export async function receiveEvidence(
   deps: ServerDeps,
-  claim: EnrolmentClaim,
+  claim: Pick<EnrolmentClaim, 'node'>,
   incoming: AsyncIterator<EnrolRequest>,
   deadline: number,
+  resumed?: NodeState,
 ): Promise<{ readonly state: NodeState; readonly evidence: EnrolEvidence }> {
   const eventLog = new ByteWriter();
   let eventLogBytes = 0;
   let state: NodeState | undefined;
-  const begin = () => NodeState.begin(deps, { node: claim.node, eventLog: eventLog.finish(), stored: undefined });
+  const begin = () =>
+    resumed !== undefined && eventLogBytes === 0
+      ? resumed
+      : NodeState.begin(deps, { node: claim.node, eventLog: eventLog.finish(), stored: undefined });
   for (;;) {
     const { step } = await nextRequest(incoming, deadline);
     if (step.case === 'eventLog' && state === undefined) {
@@ -115,9 +122,9 @@ async function receiveEvidence(
 }
 
 /** Codes: tpm.*, ima.*, server.evidence.refused (as RefusedError with the verdict). */
-async function appraise(
+export async function appraise(
   deps: ServerDeps,
-  claim: EnrolmentClaim,
+  claim: Pick<EnrolmentClaim, 'node' | 'key' | 'endorsement'>,
   { nonce, secret, madeAt }: Challenge,
   hello: EnrolHello,
   exporter: Uint8Array,
@@ -149,7 +156,7 @@ async function appraise(
 
 function refuse(
   deps: ServerDeps,
-  { node, endorsement }: EnrolmentClaim,
+  { node, endorsement }: Pick<EnrolmentClaim, 'node' | 'endorsement'>,
   host: Verdict,
   state: NodeState,
 ): RefusedError {
@@ -217,7 +224,11 @@ async function admit(deps: ServerDeps, claim: EnrolmentClaim, hello: EnrolHello,
   };
 }
 
-async function nextStep(incoming: AsyncIterator<EnrolRequest>, wanted: 'hello', deadline: number): Promise<EnrolHello> {
+export async function nextStep(
+  incoming: AsyncIterator<EnrolRequest>,
+  wanted: 'hello',
+  deadline: number,
+): Promise<EnrolHello> {
   const { step } = await nextRequest(incoming, deadline);
   if (step.case === wanted) return step.value;
   throw new LacreError('server.protocol', 'an enrolment begins with a hello');

@@ -12,6 +12,7 @@ import { type Clock, type ServerDeps, ServerEvents, SYSTEM_CLOCK } from './serve
 import { lockDataDir } from './server-lock.ts';
 import { startUpkeep } from './server-upkeep.ts';
 import { Store } from './store.ts';
+import { verifyNodeRoutes } from './verify-node.ts';
 
 /** A server that answers. */
 export interface RunningServer {
@@ -43,7 +44,11 @@ export async function startServer(
     const deps = openDeps(config, clock, log);
     closers.push(() => deps.store.close());
     closers.push(startUpkeep(deps));
-    const admin = await startAdminListener(config.admin.socket, [adminSpireRoutes(deps), adminLacreRoutes(deps)]);
+    const admin = await startAdminListener(config.admin.socket, [
+      adminSpireRoutes(deps),
+      adminLacreRoutes(deps),
+      verifyNodeRoutes(deps),
+    ]);
     closers.push(() => admin.close());
     const nodes = createNodeListener(deps);
     closers.push(() => nodes.close());

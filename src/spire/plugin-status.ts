@@ -15,7 +15,11 @@ export function statusOf(error: unknown, log: Logger): ConnectError {
 /** As `statusOf`, for the end of a call to a Lacre server: its sentence is kept. */
 export function statusOfCall(error: unknown): ConnectError {
   if (isLacreError(error)) return statusOfFault(error);
-  const { code } = ConnectError.from(error);
+  const { code, cause } = ConnectError.from(error);
+  const system = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  // The socket isn't there, or nobody answers on it.
+  if (/^E[A-Z]+$/.test(system))
+    return new ConnectError(`the Lacre server does not answer: ${system}`, Code.Unavailable);
   return new ConnectError(faultOfCall(error).message, code === Code.Unknown ? Code.Unavailable : code);
 }
 

@@ -16,6 +16,22 @@ export async function runWorkloadAttestor(): Promise<void> {
   });
 }
 
+/** Runs the agent half of NodeAttestor "lacre_tpm" until SPIRE ends it. Codes: as runWorkloadAttestor. */
+export async function runAgentHalf(): Promise<void> {
+  await run('NodeAttestor', async (deps) => {
+    const { createAgentHalf } = await import('./node-attestor-agent.ts');
+    return createAgentHalf(deps);
+  });
+}
+
+/** Runs its server half. Codes: as runWorkloadAttestor. */
+export async function runServerHalf(): Promise<void> {
+  await run('NodeAttestor', async (deps) => {
+    const { createServerHalf } = await import('./node-attestor-server.ts');
+    return createServerHalf(deps);
+  });
+}
+
 async function run(
   type: PluginType,
   create: (deps: { readonly native: Native; readonly log: Logger }) => Promise<Plugin>,

@@ -88,6 +88,16 @@ export function quoteExtraData(input: {
 }
 
 /**
+ * What stands for the TLS exporter where evidence travels through SPIRE, whose plugins see no connection (docs/spire.md):
+ * SHA256("lacre/spire-node/v1\0" ‖ nonce), 32 bytes. No exporter of ours is ever this.
+ *
+ * @param nonce 32 bytes
+ */
+export function spireExporter(nonce: Uint8Array): Uint8Array {
+  return sha256(label('lacre/spire-node/v1'), requireLength('the nonce', nonce, LENGTH));
+}
+
+/**
  * Extra data of the enrolment's quote (DESIGN section 8): SHA256("lacre/enrol/v1\0" ‖ SHA256(trust domain) ‖ nonce ‖
  * secret ‖ SHA256(EK public) ‖ SHA256(Name(AK)) ‖ SHA256(CSR) ‖ exporter), 32 bytes.
  *

@@ -88,7 +88,7 @@ export class SpireBed implements AsyncDisposable {
   data_dir = "${directory}/spire-server"
   log_level = "DEBUG"
   log_file = "${directory}/spire-server.log"
-  agent_ttl = "1m"
+  agent_ttl = "30s"
 }
 plugins {
   DataStore "sql" { plugin_data { database_type = "sqlite3" connection_string = "${directory}/spire-server/datastore.sqlite3" } }

@@ -42,6 +42,7 @@ describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concur
     assert.equal(resultOf(await ask(rogue)), PERMISSION_DENIED);
     const line = await bed.untilLogged('no selectors for process');
     assert.match(line, /\/tmp\/miner/);
+    assert.ok(line.includes('spire.workload.refused'), line);
   });
 });
 

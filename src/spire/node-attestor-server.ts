@@ -1,0 +1,200 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import type { Logger } from 'pino';
+import * as z from 'zod';
+import { LacreError } from '../lacre-error.ts';
+import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
+import {
+  NodeVerifier,
+  SpireChallengeSchema,
+  type SpireSteps,
+  SpireStepsSchema,
+  type VerifyNodeResponse,
+  type VerifyNodeResult,
+} from '../proto/lacre/v1/spire_pb.ts';
+import {
+  type AttestRequest,
+  type AttestResponse,
+  AttestResponseSchema,
+  NodeAttestor as Service,
+} from '../proto/spire/plugin/server/nodeattestor/v1/nodeattestor_pb.ts';
+import { HostWatch } from './host-watch.ts';
+import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
+import type { Plugin } from './plugin-runtime.ts';
+import { statusOf, statusOfCall } from './plugin-status.ts';
+import { UnixClient } from './unix-client.ts';
+import { selectorValues } from './workload-selectors.ts';
+
+const socketPath = z
+  .string('a path is needed')
+  .min(1, 'a path is needed')
+  .max(107, "a unix socket's path has at most 107 characters");
+
+/** plugin_data of NodeAttestor "lacre_tpm" of spire-server. */
+export const ServerHalfConfigSchema = z.strictObject({
+  admin_socket: socketPath.default('/run/lacre/server/admin.sock'),
+  on_host_failure: z.enum(['none', 'evict', 'ban'], 'must be "none", "evict" or "ban"').default('evict'),
+  spire_socket: socketPath.default('/tmp/spire-server/private/api.sock'),
+});
+
+/** Steps of one message of SPIRE: a few chunks of 512 KiB, hello or evidence. */
+const MAX_STEPS = 64;
+const ATTESTATION_MS = 150_000;
+
+interface Running {
+  readonly trustDomain: string;
+  readonly verifier: UnixClient;
+  readonly watch: HostWatch | undefined;
+}
+
+/**
+ * NodeAttestor "lacre_tpm", server half. It judges nothing itself: a Lacre server's verifier does, with its inventory,
+ * endorsement roots and reference values; the plugin carries the steps there, and its answer to SPIRE.
+ */
+export function createServerHalf({ log }: { readonly log: Logger }): Plugin {
+  let running: Running | undefined;
+  const stop = async (): Promise<void> => {
+    const former = running;
+    running = undefined;
+    await former?.watch?.stop();
+    former?.verifier[Symbol.dispose]();
+  };
+  async function* attest(
+    requests: AsyncIterable<AttestRequest>,
+    { signal }: HandlerContext,
+  ): AsyncGenerator<AttestResponse> {
+    try {
+      if (running === undefined) throw new LacreError('spire.plugin.unconfigured', 'the plugin has no configuration');
+      yield* relay(running, requests[Symbol.asyncIterator](), signal);
+    } catch (error) {
+      const status = error instanceof ConnectError ? statusOfCall(error) : statusOf(error, log);
+      log.warn({ status: Code[status.code] ?? '' }, `a node was not attested: ${status.rawMessage}`);
+      throw status;
+    }
+  }
+  return {
+    type: 'NodeAttestor',
+    service: Service,
+    routes: (router: ConnectRouter) => router.service(Service, { attest }),
+    configure: async (trustDomain, text) => {
+      const file = readPluginConfig({ schema: ServerHalfConfigSchema, text });
+      await stop();
+      const { admin_socket: admin, spire_socket: spire, on_host_failure: action } = file;
+      const watch = action === 'none' ? undefined : new HostWatch({ admin, spire, action, trustDomain, log });
+      running = { trustDomain, verifier: new UnixClient(admin), watch };
+      watch?.start();
+    },
+    validate: async (_trustDomain, text) => checkPluginConfig({ schema: ServerHalfConfigSchema, text }).faults,
+    stop,
+  };
+}
+
+async function* relay(
+  { trustDomain, verifier }: Running,
+  requests: AsyncIterator<AttestRequest>,
+  signal: AbortSignal,
+): AsyncGenerator<AttestResponse> {
+  const payload = await nextSteps(requests, 'payload');
+  if (payload.trustDomain !== trustDomain) {
+    const theirs = JSON.stringify(payload.trustDomain.slice(0, 255));
+    throw new LacreError(
+      'spire.node.trust-domain',
+      `the node's plugin is of trust domain ${theirs}, and spire-server of ${trustDomain}`,
+    );
+  }
+  const outgoing = new Outgoing();
+  const ended = new AbortController();
+  outgoing.push(payload.steps);
+  const call = verifier.service(NodeVerifier).verifyNode(outgoing, {
+    timeoutMs: ATTESTATION_MS,
+    // Of an attestation that SPIRE gave up the verifier keeps no place.
+    signal: AbortSignal.any([signal, ended.signal]),
+  });
+  const responses = call[Symbol.asyncIterator]();
+  try {
+    const challenged = await nextResponse(responses);
+    if (challenged.case !== 'challenge') throw new LacreError('spire.node.protocol', 'the verifier sent no challenge');
+    yield challengeOf({ case: 'challenge', value: challenged.value });
+    for (;;) {
+      const { steps, more } = await nextSteps(requests, 'challengeResponse');
+      outgoing.push(steps);
+      if (!more) break;
+      yield challengeOf({ case: 'more', value: {} });
+    }
+    const result = await nextResponse(responses);
+    if (result.case !== 'result') throw new LacreError('spire.node.protocol', 'the verifier sent no result');
+    yield attributesOf(result.value, trustDomain);
+  } finally {
+    outgoing.end();
+    ended.abort();
+  }
+}
+
+function attributesOf({ spiffeId, selectors }: VerifyNodeResult, trustDomain: string): AttestResponse {
+  if (!spiffeId.startsWith(`spiffe://${trustDomain}/spire/agent/lacre_tpm/`)) {
+    throw new LacreError(
+      'spire.node.trust-domain',
+      `the Lacre server is of another trust domain: it named the node ${spiffeId}`,
+    );
+  }
+  const value = { spiffeId, selectorValues: selectorValues(selectors), canReattest: true };
+  return create(AttestResponseSchema, { response: { case: 'agentAttributes', value } });
+}
+
+function challengeOf(step: MessageInitShape<typeof SpireChallengeSchema>['step']): AttestResponse {
+  const value = toBinary(SpireChallengeSchema, create(SpireChallengeSchema, { step: step ?? { case: undefined } }));
+  return create(AttestResponseSchema, { response: { case: 'challenge', value } });
+}
+
+async function nextSteps(
+  requests: AsyncIterator<AttestRequest>,
+  wanted: 'payload' | 'challengeResponse',
+): Promise<SpireSteps> {
+  const next = await requests.next();
+  if (next.done === true)
+    throw new LacreError('spire.node.protocol', 'the node ended the attestation before its evidence came');
+  const { request } = next.value;
+  if (request.case !== wanted) throw new LacreError('spire.node.protocol', `SPIRE sent no ${wanted} where one is due`);
+  try {
+    const steps = fromBinary(SpireStepsSchema, request.value);
+    if (steps.steps.length > 0 && steps.steps.length <= MAX_STEPS) return steps;
+  } catch (cause) {
+    throw new LacreError('spire.node.protocol', "the node's payload is none of plugin lacre_tpm's", {}, { cause });
+  }
+  throw new LacreError('spire.node.protocol', `a message of the node has 1 to ${MAX_STEPS} steps`);
+}
+
+async function nextResponse(responses: AsyncIterator<VerifyNodeResponse>): Promise<VerifyNodeResponse['step']> {
+  const next = await responses.next();
+  if (next.done === true) throw new LacreError('spire.node.protocol', 'the verifier ended before its answer');
+  return next.value.step;
+}
+
+/** Steps on their way to the verifier. */
+class Outgoing implements AsyncIterable<EnrolRequest> {
+  readonly #queue: EnrolRequest[] = [];
+  #wake: () => void = () => undefined;
+  #ended = false;
+
+  push(steps: readonly EnrolRequest[]): void {
+    this.#queue.push(...steps);
+    this.#wake();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<EnrolRequest> {
+    while (!this.#ended) {
+      const next = this.#queue.shift();
+      if (next !== undefined) yield next;
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+}
