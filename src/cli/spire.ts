@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
+import { outputOf } from './context.ts';
 import { examples } from './entry.ts';
+import { safeText } from './output.ts';
 
 /** Adds `lacre spire …`: the plugins, which SPIRE starts, and what prepares them. */
 export function addSpireCommands(program: Command): void {
@@ -11,6 +13,20 @@ export function addSpireCommands(program: Command): void {
     .action(async () => {
       const { runWorkloadAttestor } = await import('../spire/run.ts');
       await runWorkloadAttestor();
+    });
+  spire
+    .command('check')
+    .description('read SPIRE configurations and entries, and say what is missing for Lacre')
+    .option('--config <file...>', 'of spire-server or spire-agent, HCL or JSON')
+    .option('--entries <file>', 'what `spire-server entry show -output json` printed')
+    .addHelpText('after', examples('lacre spire check --config server.conf agent.conf --entries entries.json'))
+    .action(async (options: { config?: string[]; entries?: string }, command: Command) => {
+      const { checkSpireFiles } = await import('../spire/check.ts');
+      const notes = await checkSpireFiles(options.config ?? [], options.entries);
+      const text = () =>
+        notes.map(({ missing, sentence }) => `${missing ? 'missing' : 'note   '}  ${safeText(sentence)}`).join('\n');
+      outputOf(command).result(notes, () => (notes.length === 0 ? 'nothing is missing' : text()));
+      if (notes.some(({ missing }) => missing)) process.exitCode = 3;
     });
   spire
     .command('agent-node-attestor')

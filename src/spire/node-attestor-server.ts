@@ -106,9 +106,8 @@ async function* relay(
   const ended = new AbortController();
   outgoing.push(payload.steps);
   const call = verifier.service(NodeVerifier).verifyNode(outgoing, {
-    timeoutMs: ATTESTATION_MS,
     // Of an attestation that SPIRE gave up the verifier keeps no place.
-    signal: AbortSignal.any([signal, ended.signal]),
+    signal: AbortSignal.any([signal, ended.signal, AbortSignal.timeout(ATTESTATION_MS)]),
   });
   const responses = call[Symbol.asyncIterator]();
   try {

@@ -38,9 +38,23 @@ export function checkPluginConfig(source: PluginConfigSource<z.ZodType>): { faul
     if (error instanceof LacreError) return { faults: [error.message] };
     throw error;
   }
+  return checkTree(tree, source.schema);
+}
+
+/**
+ * As checkPluginConfig, of a text that is parsed already.
+ * @param name of the text, for messages
+ */
+export function checkTree(
+  tree: HclObject,
+  schema: z.ZodType,
+  name = NAME,
+): { readonly faults: string[]; readonly value?: unknown } {
+  const faultText = (path: readonly PropertyKey[], place: Place, message: string) =>
+    `${name}:${place.line}:${place.column}: ${keyText(path)}${message}`;
   const { value, twice } = plainOf(tree, []);
   const repeated = twice.map(({ path, place }) => faultText(path, place, 'stands twice'));
-  const parsed = source.schema.safeParse(value);
+  const parsed = schema.safeParse(value);
   if (parsed.success) return { faults: repeated, value: parsed.data };
   const faults = parsed.error.issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') return [faultText(issue.path, placeOf(tree, issue.path), issue.message)];
@@ -52,9 +66,9 @@ export function checkPluginConfig(source: PluginConfigSource<z.ZodType>): { faul
   return { faults: [...repeated, ...faults] };
 }
 
-function faultText(path: readonly PropertyKey[], { line, column }: Place, message: string): string {
+function keyText(path: readonly PropertyKey[]): string {
   const key = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
-  return `${NAME}:${line}:${column}: ${key === '' ? '' : `${key.replace(/^\./, '')}: `}${message}`;
+  return key === '' ? '' : `${key.replace(/^\./, '')}: `;
 }
 
 function plainOf(value: HclValue, path: readonly PropertyKey[]): Plain {

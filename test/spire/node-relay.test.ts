@@ -187,8 +187,8 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
 
   test('malformed payloads, challenges and responses end the attestation with a status', async () => {
     const junk = new Uint8Array([0xff, 0xff, 0xff]);
-    const malformed: readonly [Spoil, RegExp][] = [
-      [{ payload: () => junk }, /payload is none/],
+    const malformed: readonly [Spoil, RegExp, string?][] = [
+      [{ payload: () => junk }, /payload is none/, 'spire.node.protocol'],
       [{ payload: () => encode({ trustDomain: TRUST_DOMAIN }) }, /1 to 64 steps/],
       [
         { payload: (bytes) => encode({ ...stepsOf(bytes), steps: Array(65).fill(stepsOf(bytes).steps[0]) }) },
@@ -201,8 +201,9 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       [{ response: () => junk }, /payload is none/],
       [{ response: (bytes) => encode({ steps: stepsOf(bytes).steps.toReversed() }) }, /./],
     ];
-    for (const [spoil, message] of malformed)
-      await refusedWith(attest(await agentHalf(), serverHalf, spoil), undefined, message);
+    for (const [spoil, message, code] of malformed) {
+      await refusedWith(attest(await agentHalf(), serverHalf, spoil), undefined, message, code);
+    }
     const { spiffeId } = await attest(await agentHalf(), serverHalf);
     assert.equal(spiffeId, node.spiffeId, 'both halves serve on');
   });
