@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -142,6 +142,17 @@ plugins {
     this.#agent = await this.node.spawnOnHost(program(agent), args);
     this.#keep('spire-agent', this.#agent.stderr);
     if (wait) await programs.appears(programs.workloadSocket, this.#agent.ended);
+  }
+
+  /** Pids of the plugins that spire-agent started. */
+  async pluginPids(): Promise<number[]> {
+    const agent = this.#agent?.pid;
+    const tasks = await readdir(`/proc/${agent}/task`);
+    const lists = await Promise.all(tasks.map((task) => readFile(`/proc/${agent}/task/${task}/children`, 'utf8')));
+    return lists
+      .flatMap((list) => list.trim().split(' '))
+      .filter((pid) => pid !== '')
+      .map(Number);
   }
 
   get agentEnded(): Promise<unknown> | undefined {

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TRUST_DOMAIN } from '../simulator/native-node.ts';
-import { ask, askUntilAnswered, PERMISSION_DENIED, resultOf, type Workload } from '../simulator/workload.ts';
+import {
+  ask,
+  askUntilAnswered,
+  type Outcome,
+  PERMISSION_DENIED,
+  resultOf,
+  type Workload,
+} from '../simulator/workload.ts';
 import { SpireBed, spireBedMissing } from './spire-bed.ts';
 
 const skip = spireBedMissing();
@@ -43,6 +50,42 @@ describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concur
     const line = await bed.untilLogged('no selectors for process');
     assert.match(line, /\/tmp\/miner/);
     assert.ok(line.includes('spire.workload.refused'), line);
+  });
+
+  test('a process in no container is refused with a sentence', async () => {
+    assert.equal(resultOf(await ask(await bed.node.startHostProcess())), PERMISSION_DENIED);
+    await bed.untilLogged(/runs in no container of a known engine/);
+  });
+
+  test('1,000 attestations: each is answered, by one plugin process', { timeout: 120_000 }, async () => {
+    const [orders] = bed.node.containers;
+    assert.ok(orders);
+    const pids = await bed.pluginPids();
+    assert.equal(pids.length, 1);
+    for (let round = 0; round < 50; round += 1) {
+      const outcomes: readonly Outcome[] = await Promise.all(Array.from({ length: 20 }, () => ask(orders)));
+      for (const outcome of outcomes) assert.equal(resultOf(outcome), `spiffe://${TRUST_DOMAIN}/orders`);
+    }
+    assert.deepEqual(await bed.pluginPids(), pids);
+  });
+
+  test('kill -9 of the plugin: SPIRE stays up and serves no container any more', async () => {
+    const [orders] = bed.node.containers;
+    const [pid] = await bed.pluginPids();
+    assert.ok(orders && pid !== undefined);
+    process.kill(pid, 'SIGKILL');
+    await delay(200);
+    assert.equal(resultOf(await ask(orders)), PERMISSION_DENIED);
+    assert.equal((await bed.serverCommand('healthcheck')).status, 0);
+  });
+
+  test('a wrong configuration: spire-agent does not start, and its log has every fault', async () => {
+    await bed.stopAgent();
+    await bed.startAgent({ workload: bed.workloadData(['sever = "x"', 'on_drift = "kill"']) }, false);
+    await bed.agentEnded;
+    const line = await bed.untilLogged('2 faults');
+    assert.match(line, /sever: there is no such key/);
+    assert.match(line, /on_drift: must be/);
   });
 });
 
