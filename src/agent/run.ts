@@ -2,13 +2,14 @@ import { isSea } from 'node:sea';
 import { setFlagsFromString } from 'node:v8';
 import { flagValues } from '../config-file.ts';
 import { openLog } from '../log.ts';
+import { stopSignal } from '../stop-signal.ts';
 import { startAgent } from './agent.ts';
 import { openParts } from './agent-parts.ts';
 import { loadAgentConfig } from './config.ts';
 import { loadNative } from './native.ts';
 import { Notifier } from './notify.ts';
 
-/** An agent that hangs in its own end is ended. */
+/** An agent that hangs in its start or in its own end is ended. */
 const STOP_TIMEOUT_MS = 10_000;
 
 /**
@@ -24,17 +25,16 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
     flags: flagValues(flags, 'agent.config.invalid'),
   });
   const log = openLog(config.log);
+  const asked = stopSignal();
+  void asked.then(() => setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref());
   const native = loadNative({ folder: isSea() ? config.dataDir : undefined });
   native.setNotDumpable();
   if (isSea()) keepSmall();
   const notifier = new Notifier(native, process.env['NOTIFY_SOCKET'], log);
   const agent = await startAgent(config, await openParts(config, native, log), log);
   notifier.ready();
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
-  });
+  await asked;
   notifier.stopping();
-  setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
   await agent.stop();
   log.info('the agent has stopped');
 }

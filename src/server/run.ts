@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { flagValues } from '../config-file.ts';
 import { LacreError } from '../lacre-error.ts';
+import { stopSignal } from '../stop-signal.ts';
 import { parseConfig, type ServerConfig } from './config.ts';
 import { startServer } from './server.ts';
 
@@ -10,10 +11,9 @@ import { startServer } from './server.ts';
  * Codes: server.config.invalid, and those of startServer.
  */
 export async function runServer(file: string, flags: readonly string[]): Promise<void> {
+  const asked = stopSignal();
   const server = await startServer(await loadServerConfig(file, flags));
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
-  });
+  await asked;
   await server.close();
 }
 
