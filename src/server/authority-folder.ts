@@ -26,13 +26,15 @@ export interface AuthorityIndex {
   readonly authorities: readonly KeptAuthority[];
 }
 
+/** Authorities that are kept at most. */
+export const MAX_AUTHORITIES = 64;
 const MAX_BYTES = 64 * 1024;
 const IndexSchema = z.strictObject({
   version: z.literal(1),
   sequence: z.int().min(0),
   authorities: z
     .array(z.strictObject({ keyId: z.string().regex(/^[0-9a-f]{40}$/), state: z.enum(['active', 'prepared', 'old']) }))
-    .max(64),
+    .max(MAX_AUTHORITIES),
 });
 
 /**

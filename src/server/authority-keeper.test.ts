@@ -115,6 +115,16 @@ test('with keys in memory a restart makes a new authority and keeps the old one 
   assert.notEqual(second.current().keyIdHex, first.current().keyIdHex);
 });
 
+test('a server with keys in memory can be started as often as anybody likes', (context) => {
+  const settings = options(context, { key: 'memory' });
+  let newest: AuthorityKeeper | undefined;
+  for (let start = 0; start < 70; start += 1)
+    newest = AuthorityKeeper.open(settings, new Date(START.getTime() + start * 1000));
+  const bundle = hex(newest?.bundle() ?? []);
+  assert.ok(bundle.length > 60 && bundle.length <= 64, `${bundle.length} are kept`);
+  assert.ok(bundle.includes(Buffer.from(newest?.current().certificate ?? []).toString('hex')));
+});
+
 test('files that others can read, that are damaged, missing or foreign stop the server', (context) => {
   const given = options(context);
   const keeper = AuthorityKeeper.open(given, START);

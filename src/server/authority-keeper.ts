@@ -4,7 +4,7 @@ import type { TrustDomain } from '../identity/trust-domain.ts';
 import { SigningAuthority } from '../issuance/signing-authority.ts';
 import { issueServerSvid } from '../issuance/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import { AuthorityFolder, type AuthorityIndex, type KeptAuthority, pem } from './authority-folder.ts';
+import { AuthorityFolder, type AuthorityIndex, type KeptAuthority, MAX_AUTHORITIES, pem } from './authority-folder.ts';
 
 export interface AuthorityOptions {
   readonly trustDomain: TrustDomain;
@@ -128,7 +128,7 @@ export class AuthorityKeeper {
   /** What the authorities should be at `now`; undefined where they are so. */
   #due(before: readonly KeptAuthority[], now: Date): KeptAuthority[] | undefined {
     let changed = false;
-    let kept = before.filter(({ notAfter }) => notAfter > now);
+    let kept = withRoom(before.filter(({ notAfter }) => notAfter > now));
     changed = kept.length !== before.length;
     const mark = (authority: KeptAuthority, state: KeptAuthority['state']): void => {
       kept = kept.map((other) => (other.keyIdHex === authority.keyIdHex ? { ...other, state } : other));
@@ -169,6 +169,18 @@ export class AuthorityKeeper {
     const { keyIdHex, certificate, notBefore, notAfter } = signer;
     return { keyIdHex, state, certificate, notBefore, notAfter, signer };
   }
+}
+
+/**
+ * Leaves room for one that signs and one that is prepared, by giving up the old ones that end first: a server with its
+ * keys in memory makes one at every start, and nothing that many starts ago signed is still of use.
+ */
+function withRoom(authorities: readonly KeptAuthority[]): KeptAuthority[] {
+  const old = authorities
+    .filter(({ state }) => state === 'old')
+    .sort((a, b) => a.notAfter.getTime() - b.notAfter.getTime());
+  const given = new Set(old.slice(0, Math.max(0, authorities.length - (MAX_AUTHORITIES - 2))));
+  return authorities.filter((authority) => !given.has(authority));
 }
 
 /** The time at which this part of an authority's life is over, Unix milliseconds. */

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { TrustDomain } from '../identity/trust-domain.ts';
@@ -13,15 +16,17 @@ import { type OpenSession, SessionRegistry, silenceMs } from './session-registry
 import { Store } from './store.ts';
 
 const EK = 'cd'.repeat(32);
+const folder = mkdtempSync(join(tmpdir(), 'lacre-registry-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
 
 function depsWith(settings = ''): ServerDeps {
   const trustDomain = TrustDomain.parse('lacre.test');
   const subject = { organization: 'Test', commonName: 'Test' };
   return {
-    config: parseConfig('test.yaml', `trust_domain: lacre.test\ndata_dir: /nowhere\n${settings}`),
+    config: parseConfig('test.yaml', `trust_domain: lacre.test\ndata_dir: ${folder}\n${settings}`),
     store: Store.openInMemory(),
     keeper: AuthorityKeeper.open(
-      { trustDomain, dataDir: '/nowhere', key: 'memory', ttlMs: 3_600_000, subject },
+      { trustDomain, dataDir: folder, key: 'memory', ttlMs: 3_600_000, subject },
       new Date(),
     ),
     log: pino({ level: 'silent' }),
