@@ -36,14 +36,7 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const state = await StateDir.open(config.dataDir, config.bundle);
   const backOff = new BackOff();
-  const link = new SessionLink({
-    bundle: (bundle) => {
-      state
-        .saveBundle(bundle)
-        .catch((error: unknown) => log.error({ err: error }, 'the trust bundle could not be kept'));
-    },
-    verdict: verdictLog(log, backOff),
-  });
+  const link = openLink(state, backOff, log);
   const { path, trustDomain } = { path: config.workloadSocket, trustDomain: config.trustDomain };
   const api = await serveWorkloadApi({ path, trustDomain, link, log, pinCaller: (socket) => parts.pinCaller(socket) });
   const stop = new AbortController();
@@ -63,8 +56,20 @@ export async function startAgent(
   };
 }
 
+/** The link of a session that keeps the trust bundle as it changes, and logs what the server thinks of this node. */
+export function openLink(state: StateDir, backOff: BackOff, log: Logger): SessionLink {
+  return new SessionLink({
+    bundle: (bundle) => {
+      state
+        .saveBundle(bundle)
+        .catch((error: unknown) => log.error({ err: error }, 'the trust bundle could not be kept'));
+    },
+    verdict: verdictLog(log, backOff),
+  });
+}
+
 /** Says when the node becomes trusted, and when it is no more. */
-export function verdictLog(log: Logger, backOff: BackOff) {
+function verdictLog(log: Logger, backOff: BackOff) {
   let trusted: boolean | undefined;
   return ({ host, verifiedEntries }: Parameters<ConstructorParameters<typeof SessionLink>[0]['verdict']>[0]): void => {
     if (host?.trusted === true) backOff.reset();

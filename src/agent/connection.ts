@@ -1,6 +1,7 @@
 import { type DetailedPeerCertificate, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { pem } from '../bytes/pem.ts';
 import { verifyX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
 import { Node } from '../proto/lacre/v1/node_pb.ts';
@@ -92,10 +93,13 @@ function openSocket(options: ConnectionOptions): Promise<TLSSocket> {
       minVersion: 'TLSv1.3',
       maxVersion: 'TLSv1.3',
       ALPNProtocols: ['h2'],
-      ca: options.bundle.map(pem),
+      ca: options.bundle.map((der) => pem('CERTIFICATE', der)),
       rejectUnauthorized: true,
       checkServerIdentity: (_host, certificate) => serverFault(certificate as DetailedPeerCertificate, options),
-      ...(identity && { cert: identity.certificateChain.map(pem).join(''), key: identity.privateKeyPem }),
+      ...(identity && {
+        cert: identity.certificateChain.map((der) => pem('CERTIFICATE', der)).join(''),
+        key: identity.privateKeyPem,
+      }),
     });
     const fail = (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
@@ -154,11 +158,4 @@ function connectFault(place: string, error: NodeJS.ErrnoException): LacreError {
   }
   const sentence = `what answers at ${place} is not the server of the trust domain: ${error.message}`;
   return new LacreError('agent.server.untrusted', sentence, { server: place, reason: code }, { cause: error });
-}
-
-function pem(der: Uint8Array): string {
-  const text = Buffer.from(der)
-    .toString('base64')
-    .replace(/(.{64})(?=.)/g, '$1\n');
-  return `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
 }

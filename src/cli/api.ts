@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { Command } from 'commander';
+import { pem } from '../bytes/pem.ts';
 import { LacreError } from '../lacre-error.ts';
 import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../proto/spiffe/workload_pb.ts';
 import { outputOf } from './context.ts';
@@ -79,16 +80,10 @@ async function writeSvids(folder: string, response: X509SVIDResponse): Promise<v
   for (const [index, svid] of response.svids.entries()) {
     const key = join(folder, `svid.${index}.key`);
     await writeFile(join(folder, `svid.${index}.pem`), pemText(certificates(svid.x509Svid).map((c) => c.raw)));
-    await writeFile(key, privateKeyPem(svid.x509SvidKey), { mode: 0o600 });
+    await writeFile(key, pem('PRIVATE KEY', svid.x509SvidKey), { mode: 0o600 });
     await chmod(key, 0o600);
     await writeFile(join(folder, `bundle.${index}.pem`), pemText(certificates(svid.bundle).map((c) => c.raw)));
   }
-}
-
-function privateKeyPem(pkcs8: Uint8Array): string {
-  return `-----BEGIN PRIVATE KEY-----\n${Buffer.from(pkcs8)
-    .toString('base64')
-    .replace(/(.{64})(?=.)/g, '$1\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
 /** Certificates that stand one after another in DER. */

@@ -1,3 +1,4 @@
+import { pem } from '../bytes/pem.ts';
 import { LacreError } from '../lacre-error.ts';
 
 /** The DER bytes of a file that holds one certificate in PEM or DER. Throws cli.file.invalid. */
@@ -12,12 +13,5 @@ export function derBytes(content: Buffer, file: string): Uint8Array {
 
 /** DER certificates as PEM text. */
 export function pemText(certificates: readonly Uint8Array[]): string {
-  return certificates
-    .map(
-      (der) =>
-        `-----BEGIN CERTIFICATE-----\n${Buffer.from(der)
-          .toString('base64')
-          .replace(/(.{64})(?=.)/g, '$1\n')}\n-----END CERTIFICATE-----\n`,
-    )
-    .join('');
+  return certificates.map((der) => pem('CERTIFICATE', der)).join('');
 }

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { pem } from '../bytes/pem.ts';
 import { SigningAuthority } from '../issuance/signing-authority.ts';
 import { LacreError } from '../lacre-error.ts';
 import { makeSecretFolder, readSecretFile, removeSecretFile, writeSecretFile } from './secret-file.ts';
@@ -123,14 +124,6 @@ function parseIndex(text: string, folder: string): z.output<typeof IndexSchema> 
   } catch (error) {
     throw failed(join(folder, 'index.json'), 'it is not as this program writes it', error);
   }
-}
-
-/** PEM (RFC 7468) of DER. */
-export function pem(label: string, contents: Uint8Array): string {
-  const body = Buffer.from(contents)
-    .toString('base64')
-    .replace(/.{1,64}/g, '$&\n');
-  return `-----BEGIN ${label}-----\n${body}-----END ${label}-----\n`;
 }
 
 function failed(path: string, why: string, cause?: unknown): LacreError {

@@ -1,10 +1,11 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { pem } from '../bytes/pem.ts';
 import type { TrustDomain } from '../identity/trust-domain.ts';
 import { SigningAuthority } from '../issuance/signing-authority.ts';
 import { issueServerSvid } from '../issuance/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import { AuthorityFolder, type AuthorityIndex, type KeptAuthority, MAX_AUTHORITIES, pem } from './authority-folder.ts';
+import { AuthorityFolder, type AuthorityIndex, type KeptAuthority, MAX_AUTHORITIES } from './authority-folder.ts';
 
 export interface AuthorityOptions {
   readonly trustDomain: TrustDomain;

@@ -173,6 +173,18 @@ function refuse(
   return new RefusedError('server.evidence.refused', sentence, verdict);
 }
 
+/**
+ * What a node becomes that is admitted now; asked within the transaction that writes it, since a ban may have come
+ * while its evidence was appraised. Code: server.node.banned.
+ */
+export function admittedState({ store }: ServerDeps, ekSha256Hex: string): 'attested' | 'enrolled' {
+  const known = store.nodes.get(ekSha256Hex);
+  if (known === undefined || known.banned || known.state === 'parked') {
+    throw new LacreError('server.node.banned', 'the node was banned or taken out of the inventory meanwhile');
+  }
+  return known.state === 'attested' ? 'attested' : 'enrolled';
+}
+
 /** Signs the agent's SVID, writes it with the attestation key in one transaction, and says what the agent gets. */
 async function admit(deps: ServerDeps, claim: EnrolmentClaim, hello: EnrolHello, host: Verdict, state: NodeState) {
   const { node, csr, key, endorsement } = claim;
@@ -187,12 +199,8 @@ async function admit(deps: ServerDeps, claim: EnrolmentClaim, hello: EnrolHello,
   });
   const verdict = verdictMessage(host);
   deps.store.transaction(() => {
-    const known = deps.store.nodes.get(node.ekSha256Hex);
-    if (known === undefined || known.banned || known.state === 'parked') {
-      throw new LacreError('server.node.banned', 'the node was banned or taken out of the inventory meanwhile');
-    }
     deps.store.nodes.update(node.ekSha256Hex, {
-      state: known.state === 'attested' ? 'attested' : 'enrolled',
+      state: admittedState(deps, node.ekSha256Hex),
       rootOfTrust: endorsement.rootOfTrust,
       akPublic: hello.akPublic,
       akNameHex: key.nameHex,

@@ -8,7 +8,7 @@ import { NodeVerifier, type VerifyNodeResponse, VerifyNodeResponseSchema } from 
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import { parseQuote } from '../tpm/attest.ts';
 import { spireExporter } from '../tpm/qualifying-data.ts';
-import { appraise, challengeOf, credentialOf, nextStep, receiveEvidence } from './enrolment.ts';
+import { admittedState, appraise, challengeOf, credentialOf, nextStep, receiveEvidence } from './enrolment.ts';
 import { type EnrolmentClaim, requireInventory, verifyNodeKeys } from './enrolment-claim.ts';
 import { EnrolmentGate } from './enrolment-gate.ts';
 import { readEndorsementRoots } from './enrolment-roots.ts';
@@ -121,12 +121,8 @@ function admit(
 ): void {
   const verdict = verdictMessage(host);
   deps.store.transaction(() => {
-    const known = deps.store.nodes.get(node.ekSha256Hex);
-    if (known === undefined || known.banned || known.state === 'parked') {
-      throw new LacreError('server.node.banned', 'the node was banned or taken out of the inventory meanwhile');
-    }
     deps.store.nodes.update(node.ekSha256Hex, {
-      state: known.state === 'attested' ? 'attested' : 'enrolled',
+      state: admittedState(deps, node.ekSha256Hex),
       rootOfTrust: endorsement.rootOfTrust,
       agentVersion,
       kernel: state.kernel,

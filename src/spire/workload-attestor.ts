@@ -1,11 +1,10 @@
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { Logger } from 'pino';
-import { verdictLog } from '../agent/agent.ts';
+import { openLink } from '../agent/agent.ts';
 import { Attestation } from '../agent/agent-attestation.ts';
 import { type NodeParts, openParts } from '../agent/agent-parts.ts';
 import { BackOff } from '../agent/back-off.ts';
 import type { Native } from '../agent/native.ts';
-import { SessionLink } from '../agent/session-link.ts';
 import { StateDir } from '../agent/state-dir.ts';
 import { LacreError } from '../lacre-error.ts';
 import { WorkloadAttestor as Service } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
@@ -79,14 +78,7 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
   const state = await StateDir.open(config.agent.dataDir, config.agent.bundle);
   const parts = await (openNode ?? (({ agent }) => openParts(agent, native, log)))(config);
   const backOff = new BackOff();
-  const link = new SessionLink({
-    bundle: (bundle) => {
-      state
-        .saveBundle(bundle)
-        .catch((error: unknown) => log.error({ err: error }, 'the trust bundle could not be kept'));
-    },
-    verdict: verdictLog(log, backOff),
-  });
+  const link = openLink(state, backOff, log);
   const stop = new AbortController();
   const { tpm, containers } = parts;
   const attesting = new Attestation({ config: config.agent, tpm, state, containers, link, backOff, log }).run(
