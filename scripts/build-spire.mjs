@@ -9,11 +9,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const PROGRAMS = {
-  'spire-server': { folder: 'spire', target: 'github.com/spiffe/spire/cmd/spire-server' },
-  'spire-agent': { folder: 'spire', target: 'github.com/spiffe/spire/cmd/spire-agent' },
-  firstsvid: { folder: 'firstsvid', target: '.' },
+/** Folder of a Go module → the programs that it makes, all of them by one `go build`: they share most of their packages. */
+const MODULES = {
+  spire: ['github.com/spiffe/spire/cmd/spire-server', 'github.com/spiffe/spire/cmd/spire-agent'],
+  firstsvid: ['.'],
 };
+const PROGRAMS = { 'spire-server': 'spire', 'spire-agent': 'spire', firstsvid: 'firstsvid' };
+const LOCKED = 'LACRE_BUILD_LOCKED';
 
 const say = (text) => process.stderr.write(`${text}\n`);
 
@@ -45,27 +47,42 @@ function goVersion() {
 }
 
 function build(name) {
-  const program = PROGRAMS[name];
-  if (program === undefined) fail(`usage: build-spire.mjs ${Object.keys(PROGRAMS).join('|')}`, 2);
-  const source = join(root, 'test', 'interop', program.folder);
+  const folder = PROGRAMS[name];
+  if (folder === undefined) fail(`usage: build-spire.mjs ${Object.keys(PROGRAMS).join('|')}`, 2);
+  const source = join(root, 'test', 'interop', folder);
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lacre', 'interop');
   const target = join(cache, inputsHash(source, goVersion()));
   const path = join(target, name);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
+  if (process.env[LOCKED] !== folder) return buildLocked(name, folder, cache);
   const work = mkdtempSync(join(cache, 'build-'));
   try {
     cpSync(source, work, { recursive: true });
     say(`building ${name}; the first time this takes minutes`);
-    const options = ['build', '-mod=mod', '-buildvcs=false', '-o', join(work, 'out', name), program.target];
+    const out = join(work, 'out');
+    const options = ['build', '-mod=mod', '-buildvcs=false', '-o', `${out}/`, ...MODULES[folder]];
     const { status, error } = spawnSync('go', options, { cwd: work, stdio: ['ignore', 2, 2] });
     if (error || status !== 0) fail(`go build failed${error ? `: ${error.message}` : ''}; see its messages above`);
-    mkdirSync(target, { recursive: true });
-    renameSync(join(work, 'out', name), path);
+    rmSync(target, { recursive: true, force: true });
+    renameSync(out, target);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   return path;
+}
+
+/** The same again while nobody else builds this module: who waited finds the programs made. */
+function buildLocked(name, folder, cache) {
+  const lock = join(cache, `${folder}.lock`);
+  const command = [lock, process.execPath, fileURLToPath(import.meta.url), name];
+  const { status, stdout, error } = spawnSync('flock', command, {
+    env: { ...process.env, [LOCKED]: folder },
+    stdio: ['ignore', 'pipe', 2],
+    encoding: 'utf8',
+  });
+  if (error || status !== 0) fail(`${name} could not be built${error ? `: ${error.message}` : ''}`, status ?? 1);
+  return stdout.trim();
 }
 
 process.stdout.write(`${build(process.argv[2])}\n`);
