@@ -39,6 +39,7 @@ test('a container as its image says: every selector, no finding', () => {
     verdict.selectors.filter((selector) => !selector.startsWith('lacre:kernel:')),
     [
       `lacre:image:sha256:${'1'.repeat(64)}`,
+      'lacre:image:proven',
       'lacre:image-name:registry.example/orders:1',
       'lacre:attribution:exact',
       'lacre:config:image',

@@ -23,5 +23,7 @@ export interface ContainerEvidence {
   readonly hostVerdict: Verdict;
   /** Approved reference values by manifest digest; the same object for as long as they are the same. */
   readonly images: (manifestDigest: string) => ImageReference | undefined;
+  /** Whether an image has a file with this content at this path, and no other approved image has it there. */
+  readonly isDistinctive: (image: ImageReference, path: string, sha256Hex: string) => boolean;
   readonly evidenceTime: Date;
 }

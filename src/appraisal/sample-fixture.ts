@@ -12,9 +12,11 @@ import { parseUidMap } from '../container/uid-map.ts';
 import { ListReplay } from '../ima/list-replay.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { type Container, type IdExtent, type Mount, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
+import type { ContainerEvidence } from './container-evidence.ts';
 import { EpochAppraisal } from './epoch-appraisal.ts';
 import { FileTable, type ReferenceFile } from './reference/file-table.ts';
 import type { HostReference } from './reference/host-reference.ts';
+import type { ImageReference } from './reference/image-reference.ts';
 import { hostFilesFromInitrd } from './reference/initrd-files.ts';
 
 /** unprivileged_userns_clone=0, lockdown, no kexec, ptrace_scope=3; numbers are kept plus one. */
@@ -134,4 +136,10 @@ export function settle(
   const epoch = new EpochAppraisal();
   for (const entry of entries) epoch.feed(entry, ownerOf(entry, book.ranges, uidPoolBase));
   return { book, epoch };
+}
+
+/** `isDistinctive` over these images. */
+export function distinctiveAmong(images: () => readonly ImageReference[]): ContainerEvidence['isDistinctive'] {
+  return (image, path, hex) =>
+    images().every((one) => (one.files.get(path)?.has(hex) === true) === (one.manifestDigest === image.manifestDigest));
 }

@@ -18,6 +18,7 @@ import type { ImageReference } from './reference/image-reference.ts';
 import {
   CLOSED_NODE,
   claimContainer,
+  distinctiveAmong,
   hostFromRun,
   mountOf,
   readSample,
@@ -108,6 +109,7 @@ function appraiseAll(
       host,
       hostVerdict,
       images: imageByDigest,
+      isDistinctive: distinctiveAmong(() => images),
       evidenceTime: NOW,
     });
     const fatal = verdict.findings.filter((finding) => finding.fatal);
@@ -291,6 +293,7 @@ test('sealed: a script that was changed fails the container that read it, and no
       host,
       hostVerdict,
       images: lookup,
+      isDistinctive: distinctiveAmong(() => images),
       evidenceTime: NOW,
     });
     assert.equal(verdict.trusted, container.claim.name === 'web');

@@ -26,7 +26,7 @@ import { EpochAppraisal } from './epoch-appraisal.ts';
 import { FileTable } from './reference/file-table.ts';
 import type { HostReference } from './reference/host-reference.ts';
 import type { ImageReference } from './reference/image-reference.ts';
-import { CLOSED_NODE, claimContainer, mountOf, type Sample } from './sample-fixture.ts';
+import { CLOSED_NODE, claimContainer, distinctiveAmong, mountOf, type Sample } from './sample-fixture.ts';
 import type { Verdict } from './verdict.ts';
 
 export const NOW: Date = new Date('2026-11-23T20:00:00Z');
@@ -198,6 +198,7 @@ export class Scene {
       host,
       hostVerdict: this.judgeHost(),
       images,
+      isDistinctive: distinctiveAmong(() => [...this.images.values()]),
       evidenceTime: NOW,
     });
   }

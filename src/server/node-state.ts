@@ -333,12 +333,13 @@ export class NodeState {
     const placed = this.#containers.placed(id);
     if (placed === undefined)
       throw new LacreError('server.workload.unknown', 'the container was told a moment ago; ask again');
-    const images = ReferenceCache.of(this.#deps).image;
+    const { image: images, isDistinctive } = ReferenceCache.of(this.#deps);
     const shared = {
       ...placed,
       container,
       record,
       images,
+      isDistinctive,
       domains: () => [...this.#containers.domains().values()],
       host: this.#hosts.used,
       hostVerdict: host,

@@ -5,6 +5,8 @@ import type { Store } from './store.ts';
 
 /** Images kept ready; each costs about 100 bytes a file. */
 const MAX_IMAGES = 512;
+/** Answers about single files; each costs some 200 bytes. */
+const MAX_DISTINCTIVE = 65_536;
 
 /**
  * Reference values in the form that appraisal takes, made once from what the store holds. One for each store: what the
@@ -15,11 +17,16 @@ export class ReferenceCache {
   readonly #store: Store;
   readonly #images = new Map<string, ImageReference | undefined>();
   readonly #hosts = new Map<string, HostReference>();
+  /** Answers of `isDistinctive`, by image, path and digest, until any image changes. */
+  readonly #distinctive = new Map<string, boolean>();
 
   private constructor({ store, events }: Pick<ServerDeps, 'store' | 'events'>) {
     this.#store = store;
     events.prependListener('referencesChanged', ({ image, host }) => {
-      if (image !== undefined) this.#images.delete(image);
+      if (image !== undefined) {
+        this.#images.delete(image);
+        this.#distinctive.clear();
+      }
       if (host !== undefined) this.#hosts.delete(host);
     });
   }
@@ -41,6 +48,22 @@ export class ReferenceCache {
     if (this.#images.size >= MAX_IMAGES) this.#images.delete(this.#images.keys().next().value ?? '');
     this.#images.set(manifestDigest, image);
     return image;
+  };
+
+  /**
+   * Whether an image has a file with this content at this path, and no other approved image has it there. With more images
+   * than are kept ready nothing is: reading all of them for one answer would stall the others.
+   */
+  readonly isDistinctive = (image: ImageReference, path: string, sha256Hex: string): boolean => {
+    const key = `${image.manifestDigest} ${sha256Hex} ${path}`;
+    const known = this.#distinctive.get(key);
+    if (known !== undefined) return known;
+    const has = (one: ImageReference | undefined) => one?.files.get(path)?.has(sha256Hex) === true;
+    const others = this.#store.images.keys().filter((digest) => digest !== image.manifestDigest);
+    const answer = has(image) && others.length < MAX_IMAGES && !others.some((digest) => has(this.image(digest)));
+    if (this.#distinctive.size >= MAX_DISTINCTIVE) this.#distinctive.clear();
+    this.#distinctive.set(key, answer);
+    return answer;
   };
 
   /** Approved reference values that a node may be held against: the named ones, or all where none are named. */

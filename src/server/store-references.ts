@@ -61,6 +61,12 @@ export class ReferenceStore<T> {
     return fromBinary(ReferenceFilesSchema, bytes(found?.['files_pb']) ?? new Uint8Array()).files;
   }
 
+  /** What `get` takes, of all, in order. */
+  keys(): string[] {
+    const { table, key } = this.#shelf;
+    return this.#db.all(`SELECT ${key} AS id FROM ${table} ORDER BY ${key}`).map(({ id }) => String(id));
+  }
+
   list(): Approved<T>[] {
     const rows = this.#db.all(`SELECT reference_pb, approved_at FROM ${this.#shelf.table} ORDER BY ${this.#shelf.key}`);
     return rows.map((row) => ({

@@ -1,4 +1,5 @@
 import type { ContainerEvidence } from '../container-evidence.ts';
+import { isImageProven } from '../image-proof.ts';
 import type { ImageReference } from '../reference/image-reference.ts';
 
 /** What appraisal found of a container, for its selectors. */
@@ -24,6 +25,7 @@ export function containerSelectors(facts: ContainerFacts): string[] {
   const reads = coversReads(facts);
   return [
     `lacre:image:${image.manifestDigest}`,
+    `lacre:image:${isImageProven(facts, { exact, reads }) ? 'proven' : 'claimed'}`,
     ...image.names.map((name) => `lacre:image-name:${name}`),
     `lacre:attribution:${exact ? 'exact' : 'shared'}`,
     `lacre:config:${facts.changed ? 'changed' : 'image'}`,

@@ -19,7 +19,7 @@ export type Ladder = keyof typeof LADDERS;
 
 /** Selectors that are only matched, never compared: their first part, and the form of what follows. */
 const MATCHED: ReadonlyMap<string, RegExp> = new Map([
-  ['image', /^sha256:[0-9a-f]{64}$/],
+  ['image', /^(proven|claimed|sha256:[0-9a-f]{64})$/],
   ['image-name', /./],
   ['container-name', /./],
   ['container', /^closed$/],
