@@ -17,8 +17,8 @@ import { EntryMaskSchema } from '../proto/spire/api/types/entry_pb.ts';
 import { adminSpireRoutes } from './admin-spire.ts';
 import { AuthorityKeeper } from './authority-keeper.ts';
 import { parseConfig } from './config.ts';
-import { type AdminListener, startAdminListener } from './server-admin-listener.ts';
 import { type ServerDeps, ServerEvents } from './server-deps.ts';
+import { type SocketListener, startSocketListener } from './server-socket-listener.ts';
 import { Store } from './store.ts';
 
 const NOW = new Date('2026-05-01T12:00:00.000Z');
@@ -45,7 +45,7 @@ describe("SPIRE's server API on the admin socket", () => {
   const bundles = createClient(Bundle, transport);
   const health = createClient(Health, transport);
   let deps: ServerDeps;
-  let listener: AdminListener;
+  let listener: SocketListener;
 
   before(async () => {
     const config = parseConfig('t.yaml', `trust_domain: ${trustDomain}\ndata_dir: ${folder}/data`);
@@ -54,7 +54,7 @@ describe("SPIRE's server API on the admin socket", () => {
     const keeper = AuthorityKeeper.open(options, NOW);
     const log = openLog({ level: 'silent', format: 'json' });
     deps = { config, store: Store.open(dataDir), keeper, log, clock: { now: () => NOW }, events: new ServerEvents() };
-    listener = await startAdminListener(socket, [adminSpireRoutes(deps)]);
+    listener = await startSocketListener({ socket }, [adminSpireRoutes(deps)]);
   });
 
   after(async () => {

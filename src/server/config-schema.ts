@@ -94,6 +94,18 @@ const ca = z
   .prefault({})
   .meta({ description: 'The certificate authority.' });
 
+const verifier = z
+  .strictObject({
+    socket: path('Unix socket on which the plugins of a spire-server ask, in a folder of its own.'),
+    group: z
+      .string('the name or number of a group is needed')
+      .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'the name or number of a group is needed')
+      .optional()
+      .meta({ description: 'Whose members may ask: the socket is of mode 0660 then, else 0600.' }),
+  })
+  .optional()
+  .meta({ description: 'Verification of nodes for a SPIRE (docs/spire.md). Absent: nobody is answered.' });
+
 const endorsementRoot = z.strictObject({
   path: path('PEM file with one or more root certificates of endorsement keys.'),
   tier: z
@@ -131,6 +143,7 @@ export const ConfigFileSchema = z
       })
       .prefault({})
       .meta({ description: 'The admin API.' }),
+    verifier,
     data_dir: path('Folder of database and CA key, mode 0700.').default('/var/lib/lacre/server'),
     ca,
     endorsement: z

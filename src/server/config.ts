@@ -7,6 +7,8 @@ export interface ServerConfig {
   readonly trustDomain: TrustDomain;
   readonly listen: { readonly host: string; readonly port: number };
   readonly admin: { readonly socket: string };
+  /** Where the plugins of a spire-server ask; undefined: nowhere. */
+  readonly verifier: { readonly socket: string; readonly group?: string | undefined } | undefined;
   readonly dataDir: string;
   readonly ca: {
     readonly key: 'disk' | 'memory';
@@ -64,6 +66,7 @@ function configOf(file: ConfigFile): ServerConfig {
       port: Number(file.listen.slice(colon + 1)),
     },
     admin: file.admin,
+    verifier: file.verifier,
     dataDir: file.data_dir,
     ca: {
       key: ca.key,

@@ -7,12 +7,12 @@ import { adminSpireRoutes } from './admin-spire.ts';
 import { AuthorityKeeper } from './authority-keeper.ts';
 import type { ServerConfig } from './config.ts';
 import { createNodeListener } from './node-listener.ts';
-import { startAdminListener } from './server-admin-listener.ts';
+import { nodeVerifierRoutes } from './node-verifier.ts';
 import { type Clock, type ServerDeps, ServerEvents, SYSTEM_CLOCK } from './server-deps.ts';
 import { lockDataDir } from './server-lock.ts';
+import { startSocketListener } from './server-socket-listener.ts';
 import { startUpkeep } from './server-upkeep.ts';
 import { Store } from './store.ts';
-import { verifyNodeRoutes } from './verify-node.ts';
 
 /** A server that answers. */
 export interface RunningServer {
@@ -44,16 +44,20 @@ export async function startServer(
     const deps = openDeps(config, clock, log);
     closers.push(() => deps.store.close());
     closers.push(startUpkeep(deps));
-    const admin = await startAdminListener(config.admin.socket, [
-      adminSpireRoutes(deps),
-      adminLacreRoutes(deps),
-      verifyNodeRoutes(deps),
-    ]);
+    const admin = await startSocketListener(config.admin, [adminSpireRoutes(deps), adminLacreRoutes(deps)]);
     closers.push(() => admin.close());
+    if (config.verifier !== undefined) {
+      const verifier = await startSocketListener(config.verifier, [nodeVerifierRoutes(deps)]);
+      closers.push(() => verifier.close());
+    }
     const nodes = createNodeListener(deps);
     closers.push(() => nodes.close());
     const address = await listen(nodes, config);
-    const where = { address: `${address.address}:${address.port}`, admin: admin.socket };
+    const where = {
+      address: `${address.address}:${address.port}`,
+      admin: admin.socket,
+      verifier: config.verifier?.socket,
+    };
     log.info({ trustDomain: config.trustDomain.name, ...where }, 'the server answers');
     if (config.endorsement.roots.length === 0) log.warn('no endorsement roots are configured: no node can enrol');
     return { address, adminSocket: admin.socket, close };

@@ -1,10 +1,10 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { nodeSelectors } from '../appraisal/selector/match-entries.ts';
 import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { EnrolEvidence, EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
-import { NodeVerifier, type VerifyNodeResponse, VerifyNodeResponseSchema } from '../proto/lacre/v1/spire_pb.ts';
+import { type NodeVerifier, type VerifyNodeResponse, VerifyNodeResponseSchema } from '../proto/lacre/v1/spire_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import { parseQuote } from '../tpm/attest.ts';
 import { spireExporter } from '../tpm/qualifying-data.ts';
@@ -29,18 +29,15 @@ interface VerifiedNode {
 /** Nodes whose list is held in memory; the one that was asked for longest ago is forgotten first. */
 const KEPT_NODES = 64;
 
-/** lacre.v1.NodeVerifier on the admin socket: the same verifier, policy and inventory as for Lacre's own agents. */
-export function verifyNodeRoutes(deps: ServerDeps): (router: ConnectRouter) => void {
+/** VerifyNode of lacre.v1.NodeVerifier: the same verifier, policy and inventory as for Lacre's own agents. */
+export function nodeVerification(deps: ServerDeps): ServiceImpl<typeof NodeVerifier>['verifyNode'] {
   const roots = readEndorsementRoots(deps.config.endorsement.roots);
   const gate = new EnrolmentGate(roots, Math.min(deps.config.limits.concurrentEnrolments, LIMITS.enrolments));
   const kept = new Map<string, VerifiedNode>();
   // Other reference values: over the whole list.
   deps.events.on('referencesChanged', ({ host }) => host !== undefined && kept.clear());
   deps.events.on('nodeChanged', (ekSha256Hex) => kept.delete(ekSha256Hex));
-  return (router) =>
-    router.service(NodeVerifier, {
-      verifyNode: (requests, context) => verifyNode(deps, gate, kept, requests, context),
-    });
+  return (requests, context) => verifyNode(deps, gate, kept, requests, context);
 }
 
 /**

@@ -1,24 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Logger } from 'pino';
-import { Admin, type NodeInfo } from '../proto/lacre/v1/admin_pb.ts';
+import { NodeVerifier, type RefusedHost } from '../proto/lacre/v1/spire_pb.ts';
 import { Agent } from '../proto/spire/api/server/agent/v1/agent_pb.ts';
+import { statusOfCall } from './plugin-status.ts';
 import { UnixClient } from './unix-client.ts';
 
 export interface HostWatchOptions {
-  /** The Lacre server's admin socket. */
-  readonly admin: string;
+  /** The Lacre server's verifier socket. */
+  readonly verifier: string;
   /** spire-server's API socket. */
   readonly spire: string;
   readonly action: 'evict' | 'ban';
   readonly trustDomain: string;
   readonly log: Logger;
-  readonly intervalMs?: number;
 }
 
-const INTERVAL_MS = 10_000;
-const EVENT_PAUSE_MS = 100;
+const RETRY_MS = 1_000;
 const CALL_MS = 10_000;
+/** The Lacre server tells of all hosts every ten seconds: without a word for this long it is lost. */
+const SILENCE_MS = 30_000;
+/** An attestation that was under way makes an agent after it was evicted: so a refused one is evicted again and again. */
+const AGAIN_MS = 9_000;
 
 /**
  * SPIRE does not look at a host again before its agent's SVID ends. This does: an agent whose host the Lacre server
@@ -27,93 +30,77 @@ const CALL_MS = 10_000;
 export class HostWatch {
   readonly #options: HostWatchOptions;
   readonly #stop = new AbortController();
-  readonly #admin: UnixClient;
+  readonly #verifier: UnixClient;
   readonly #spire: UnixClient;
-  /** Nodes that were acted on, until they are trusted again. */
-  readonly #done = new Set<string>();
-  #wake: () => void = () => undefined;
-  #running: Promise<unknown> = Promise.resolve();
+  /** Nodes that were acted on, with the time of the last; until they are trusted again. */
+  readonly #done = new Map<string, number>();
+  #running: Promise<void> = Promise.resolve();
   #fault = '';
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
-    this.#admin = new UnixClient(options.admin);
+    this.#verifier = new UnixClient(options.verifier);
     this.#spire = new UnixClient(options.spire);
   }
 
   start(): void {
-    this.#running = Promise.all([this.#poll(), this.#listen()]);
+    this.#running = this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#wake();
-    this.#admin[Symbol.dispose]();
+    this.#verifier[Symbol.dispose]();
     this.#spire[Symbol.dispose]();
     await this.#running;
   }
 
-  /** Every interval, and soon after the server told anything of a node. */
-  async #poll(): Promise<void> {
+  async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await this.#look().then(
-        () => this.#tell(''),
-        (error: unknown) => this.#tell(ConnectError.from(error).message),
-      );
-      const told = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      const timer = new AbortController();
-      const either = AbortSignal.any([signal, timer.signal]);
-      await Promise.race([
-        told,
-        sleep(this.#options.intervalMs ?? INTERVAL_MS, undefined, { signal: either }).catch(() => undefined),
-      ]);
-      timer.abort();
-      await sleep(EVENT_PAUSE_MS, undefined, { signal }).catch(() => undefined);
+      await this.#follow().catch((error: unknown) => this.#tell(statusOfCall(error).rawMessage));
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  async #listen(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        for await (const { node } of this.#admin.service(Admin).watch({}, { signal })) if (node !== '') this.#wake();
-      } catch {
-        // The poll tells what is wrong.
+  /** Until the stream ends, or an agent could not be acted on: the next stream begins with all hosts again. */
+  async #follow(): Promise<void> {
+    using silence = new Silence(this.#stop.signal);
+    const refused = new Set<string>();
+    const looks = this.#verifier.service(NodeVerifier).watchHosts({}, { signal: silence.signal });
+    for await (const { hosts, complete } of looks) {
+      silence.broken();
+      for (const host of hosts) {
+        refused.add(host.spiffeId);
+        await this.#act(host);
       }
-      await sleep(1_000, undefined, { signal }).catch(() => undefined);
+      if (!complete) continue;
+      for (const spiffeId of this.#done.keys()) if (!refused.has(spiffeId)) this.#done.delete(spiffeId);
+      refused.clear();
+      this.#tell('');
     }
+    if (!this.#stop.signal.aborted) throw new ConnectError('the Lacre server ended the stream', Code.Unavailable);
   }
 
-  async #look(): Promise<void> {
-    const { nodes } = await this.#admin.service(Admin).listNodes({}, { timeoutMs: CALL_MS });
-    for (const node of nodes) {
-      if (!hostFailed(node)) this.#done.delete(node.spiffeId);
-      else if (!this.#done.has(node.spiffeId)) await this.#act(node);
-    }
-  }
-
-  async #act(node: NodeInfo): Promise<void> {
+  async #act({ spiffeId, reason }: RefusedHost): Promise<void> {
     const { action, trustDomain, log } = this.#options;
     const prefix = `spiffe://${trustDomain}`;
-    if (!node.spiffeId.startsWith(`${prefix}/`)) return;
-    const id = { trustDomain, path: node.spiffeId.slice(prefix.length) };
+    const acted = this.#done.get(spiffeId);
+    if (!spiffeId.startsWith(`${prefix}/`) || performance.now() - (acted ?? -AGAIN_MS) < AGAIN_MS) return;
+    const id = { trustDomain, path: spiffeId.slice(prefix.length) };
     const agents = this.#spire.service(Agent);
     try {
       if (action === 'ban') await agents.banAgent({ id }, { timeoutMs: CALL_MS });
       else await agents.deleteAgent({ id }, { timeoutMs: CALL_MS });
-      const why = node.host?.findings.find(({ fatal }) => fatal)?.detail ?? 'its host is refused';
-      log.warn(
-        { spiffeId: node.spiffeId, action },
-        `agent ${node.spiffeId} is ${action === 'ban' ? 'banned' : 'evicted'}: ${why}`,
-      );
+      const done = action === 'ban' ? 'banned' : 'evicted';
+      if (action === 'evict' || acted === undefined)
+        log.warn({ spiffeId, action }, `agent ${spiffeId} is ${done}: ${reason}`);
     } catch (error) {
       // SPIRE knows no such agent: there is nothing to evict.
-      if (!(error instanceof ConnectError) || error.code !== Code.NotFound) throw error;
+      const { code, rawMessage } = ConnectError.from(error);
+      if (code !== Code.NotFound)
+        throw new ConnectError(`spire-server did not ${action} ${spiffeId}: ${rawMessage}`, code);
     }
-    this.#done.add(node.spiffeId);
+    this.#done.set(spiffeId, performance.now());
   }
 
   #tell(fault: string): void {
@@ -126,6 +113,22 @@ export class HostWatch {
   }
 }
 
-function hostFailed({ state, host }: NodeInfo): boolean {
-  return state === 'refused' || host?.trusted === false;
+/** A signal that aborts where nothing breaks the silence. */
+class Silence implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(stop: AbortSignal) {
+    const silent = new AbortController();
+    this.signal = AbortSignal.any([stop, silent.signal]);
+    this.#timer = setTimeout(() => silent.abort(), SILENCE_MS).unref();
+  }
+
+  broken(): void {
+    this.#timer.refresh();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
 }

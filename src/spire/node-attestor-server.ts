@@ -32,7 +32,7 @@ const socketPath = z
 
 /** plugin_data of NodeAttestor "lacre_tpm" of spire-server. */
 export const ServerHalfConfigSchema = z.strictObject({
-  admin_socket: socketPath.default('/run/lacre/server/admin.sock'),
+  verifier_socket: socketPath.default('/run/lacre/verifier/verifier.sock'),
   on_host_failure: z.enum(['none', 'evict', 'ban'], 'must be "none", "evict" or "ban"').default('evict'),
   spire_socket: socketPath.default('/tmp/spire-server/private/api.sock'),
 });
@@ -79,9 +79,9 @@ export function createServerHalf({ log }: { readonly log: Logger }): Plugin {
     configure: async (trustDomain, text) => {
       const file = readPluginConfig({ schema: ServerHalfConfigSchema, text });
       await stop();
-      const { admin_socket: admin, spire_socket: spire, on_host_failure: action } = file;
-      const watch = action === 'none' ? undefined : new HostWatch({ admin, spire, action, trustDomain, log });
-      running = { trustDomain, verifier: new UnixClient(admin), watch };
+      const { verifier_socket: verifier, spire_socket: spire, on_host_failure: action } = file;
+      const watch = action === 'none' ? undefined : new HostWatch({ verifier, spire, action, trustDomain, log });
+      running = { trustDomain, verifier: new UnixClient(verifier), watch };
       watch?.start();
     },
     validate: async (_trustDomain, text) => checkPluginConfig({ schema: ServerHalfConfigSchema, text }).faults,

@@ -9,8 +9,8 @@ import { openLog } from '../../src/log.ts';
 import { adminSpireRoutes } from '../../src/server/admin-spire.ts';
 import { AuthorityKeeper } from '../../src/server/authority-keeper.ts';
 import { parseConfig } from '../../src/server/config.ts';
-import { type AdminListener, startAdminListener } from '../../src/server/server-admin-listener.ts';
 import { type ServerDeps, ServerEvents, SYSTEM_CLOCK } from '../../src/server/server-deps.ts';
+import { type SocketListener, startSocketListener } from '../../src/server/server-socket-listener.ts';
 import { Store } from '../../src/server/store.ts';
 import { interopProgram } from './interop-program.ts';
 
@@ -43,7 +43,7 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
   const folder = mkdtempSync(join(tmpdir(), 'lacre-cli-'));
   const socket = join(folder, 'admin', 'admin.sock');
   let deps: ServerDeps;
-  let listener: AdminListener;
+  let listener: SocketListener;
   let changes = 0;
 
   before(async () => {
@@ -58,7 +58,7 @@ describe('the unmodified spire-server command on the admin socket', { skip }, ()
     deps.events.on('entriesChanged', () => {
       changes += 1;
     });
-    listener = await startAdminListener(socket, [adminSpireRoutes(deps)]);
+    listener = await startSocketListener({ socket }, [adminSpireRoutes(deps)]);
   });
 
   after(async () => {

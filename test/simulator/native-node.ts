@@ -145,6 +145,7 @@ export class NativeNode {
       `listen: 127.0.0.1:${this.programs.port}`,
       `data_dir: ${join(this.directory, 'server')}`,
       `admin: { socket: ${this.programs.adminSocket} }`,
+      `verifier: { socket: ${this.programs.verifierSocket} }`,
       `endorsement: { roots: [{ path: ${this.tpm.rootPath}, tier: software }] }`,
       this.#options.serverSettings ?? '',
     ]);

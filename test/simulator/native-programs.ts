@@ -13,6 +13,7 @@ export type EndSignal = 'SIGKILL' | 'SIGTERM';
 /** Server and agent as processes of their own, the agent on the simulated host. */
 export class NativePrograms {
   readonly adminSocket: string;
+  readonly verifierSocket: string;
   readonly workloadSocket: string;
   /** The server's, on 127.0.0.1; the same over restarts. */
   readonly port: number;
@@ -28,6 +29,7 @@ export class NativePrograms {
     this.#host = host;
     this.port = port;
     this.adminSocket = join(directory, 'admin.sock');
+    this.verifierSocket = join(directory, 'verifier', 'verifier.sock');
     this.workloadSocket = join(directory, 'agent/workload.sock');
   }
 

@@ -218,6 +218,7 @@ async function run(directory: string, rootPath: string, settings: string, clock?
     'listen: 127.0.0.1:0',
     `data_dir: ${directory}/data`,
     `admin: { socket: ${directory}/admin.sock }`,
+    `verifier: { socket: ${directory}/verifier/verifier.sock }`,
     'ca: { key: disk }',
     `endorsement: { roots: [{ path: ${rootPath}, tier: software }] }`,
     settings,

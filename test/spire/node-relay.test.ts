@@ -95,7 +95,9 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
     server = await TestServer.start(node.tpm.rootPath);
     await server.approve();
     await server.admin.addNode({ ekSha256: node.ekSha256Hex, name: 'node-1' });
-    serverHalf = await halfOf(`admin_socket = "${server.directory}/admin.sock"\non_host_failure = "none"`);
+    serverHalf = await halfOf(
+      `verifier_socket = "${server.directory}/verifier/verifier.sock"\non_host_failure = "none"`,
+    );
   });
 
   after(async () => {
@@ -178,7 +180,7 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       'spire.node.trust-domain',
     );
     const other = await halfOf(
-      `admin_socket = "${server.directory}/admin.sock"\non_host_failure = "none"`,
+      `verifier_socket = "${server.directory}/verifier/verifier.sock"\non_host_failure = "none"`,
       'other.test',
     );
     await refusedWith(attest(await agentHalf(node, 'other.test'), other), Code.PermissionDenied, /another nonce/);
@@ -253,7 +255,7 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
   });
 
   test('without Lacre server or TPM the halves refuse, and recover', async () => {
-    const nowhere = await halfOf('admin_socket = "/nowhere/admin.sock"\non_host_failure = "none"');
+    const nowhere = await halfOf('verifier_socket = "/nowhere/verifier.sock"\non_host_failure = "none"');
     await refusedWith(attest(await agentHalf(), nowhere), undefined, /./);
     await nowhere.stop();
     await refusedWith(
@@ -274,7 +276,7 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       'spire.plugin.unconfigured',
     );
     assert.deepEqual(
-      await serverHalf.validate(TRUST_DOMAIN, 'admin_socket = 1\nx = 2').then((notes) => notes.length),
+      await serverHalf.validate(TRUST_DOMAIN, 'verifier_socket = 1\nx = 2').then((notes) => notes.length),
       2,
     );
     assert.deepEqual(await createAgentHalf(deps).validate(TRUST_DOMAIN, ''), []);

@@ -78,7 +78,7 @@ export class SpireBed implements AsyncDisposable {
 
   async startServer({ nodePlugins = false, serverHalf = [] }: SpireOptions = {}): Promise<void> {
     const { directory, programs } = this.node;
-    const data = [`admin_socket = "${programs.adminSocket}"`, ...serverHalf];
+    const data = [`verifier_socket = "${programs.verifierSocket}"`, ...serverHalf];
     const attestor = nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'server-node-attestor', data) : '';
     const text = `server {
   bind_address = "127.0.0.1"

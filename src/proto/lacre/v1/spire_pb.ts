@@ -16,7 +16,70 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file lacre/v1/spire.proto.
  */
 export const file_lacre_v1_spire: GenFile = /*@__PURE__*/
-  fileDesc("ChRsYWNyZS92MS9zcGlyZS5wcm90bxIIbGFjcmUudjEifgoSVmVyaWZ5Tm9kZVJlc3BvbnNlEjIKCWNoYWxsZW5nZRgBIAEoCzIdLmxhY3JlLnYxLlZlcmlmeU5vZGVDaGFsbGVuZ2VIABIsCgZyZXN1bHQYAiABKAsyGi5sYWNyZS52MS5WZXJpZnlOb2RlUmVzdWx0SABCBgoEc3RlcCJZChNWZXJpZnlOb2RlQ2hhbGxlbmdlEisKCWNoYWxsZW5nZRgBIAEoCzIYLmxhY3JlLnYxLkVucm9sQ2hhbGxlbmdlEhUKDXJlc3VtZV9vZmZzZXQYAiABKAQiWQoQVmVyaWZ5Tm9kZVJlc3VsdBIRCglzcGlmZmVfaWQYASABKAkSEQoJc2VsZWN0b3JzGAIgAygJEh8KBGhvc3QYAyABKAsyES5sYWNyZS52MS5WZXJkaWN0IlcKClNwaXJlU3RlcHMSJQoFc3RlcHMYASADKAsyFi5sYWNyZS52MS5FbnJvbFJlcXVlc3QSDAoEbW9yZRgCIAEoCBIUCgx0cnVzdF9kb21haW4YAyABKAkicAoOU3BpcmVDaGFsbGVuZ2USMgoJY2hhbGxlbmdlGAEgASgLMh0ubGFjcmUudjEuVmVyaWZ5Tm9kZUNoYWxsZW5nZUgAEiIKBG1vcmUYAiABKAsyEi5sYWNyZS52MS5TZW5kTW9yZUgAQgYKBHN0ZXAiCgoIU2VuZE1vcmUyVgoMTm9kZVZlcmlmaWVyEkYKClZlcmlmeU5vZGUSFi5sYWNyZS52MS5FbnJvbFJlcXVlc3QaHC5sYWNyZS52MS5WZXJpZnlOb2RlUmVzcG9uc2UoATABYgZwcm90bzM", [file_lacre_v1_node, file_lacre_v1_verdict]);
+  fileDesc("ChRsYWNyZS92MS9zcGlyZS5wcm90bxIIbGFjcmUudjEiEwoRV2F0Y2hIb3N0c1JlcXVlc3QiTAoSV2F0Y2hIb3N0c1Jlc3BvbnNlEiQKBWhvc3RzGAEgAygLMhUubGFjcmUudjEuUmVmdXNlZEhvc3QSEAoIY29tcGxldGUYAiABKAgiMAoLUmVmdXNlZEhvc3QSEQoJc3BpZmZlX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ+ChJWZXJpZnlOb2RlUmVzcG9uc2USMgoJY2hhbGxlbmdlGAEgASgLMh0ubGFjcmUudjEuVmVyaWZ5Tm9kZUNoYWxsZW5nZUgAEiwKBnJlc3VsdBgCIAEoCzIaLmxhY3JlLnYxLlZlcmlmeU5vZGVSZXN1bHRIAEIGCgRzdGVwIlkKE1ZlcmlmeU5vZGVDaGFsbGVuZ2USKwoJY2hhbGxlbmdlGAEgASgLMhgubGFjcmUudjEuRW5yb2xDaGFsbGVuZ2USFQoNcmVzdW1lX29mZnNldBgCIAEoBCJZChBWZXJpZnlOb2RlUmVzdWx0EhEKCXNwaWZmZV9pZBgBIAEoCRIRCglzZWxlY3RvcnMYAiADKAkSHwoEaG9zdBgDIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QiVwoKU3BpcmVTdGVwcxIlCgVzdGVwcxgBIAMoCzIWLmxhY3JlLnYxLkVucm9sUmVxdWVzdBIMCgRtb3JlGAIgASgIEhQKDHRydXN0X2RvbWFpbhgDIAEoCSJwCg5TcGlyZUNoYWxsZW5nZRIyCgljaGFsbGVuZ2UYASABKAsyHS5sYWNyZS52MS5WZXJpZnlOb2RlQ2hhbGxlbmdlSAASIgoEbW9yZRgCIAEoCzISLmxhY3JlLnYxLlNlbmRNb3JlSABCBgoEc3RlcCIKCghTZW5kTW9yZTKhAQoMTm9kZVZlcmlmaWVyEkYKClZlcmlmeU5vZGUSFi5sYWNyZS52MS5FbnJvbFJlcXVlc3QaHC5sYWNyZS52MS5WZXJpZnlOb2RlUmVzcG9uc2UoATABEkkKCldhdGNoSG9zdHMSGy5sYWNyZS52MS5XYXRjaEhvc3RzUmVxdWVzdBocLmxhY3JlLnYxLldhdGNoSG9zdHNSZXNwb25zZTABYgZwcm90bzM", [file_lacre_v1_node, file_lacre_v1_verdict]);
+
+/**
+ * @generated from message lacre.v1.WatchHostsRequest
+ */
+export type WatchHostsRequest = Message<"lacre.v1.WatchHostsRequest"> & {
+};
+
+/**
+ * Describes the message lacre.v1.WatchHostsRequest.
+ * Use `create(WatchHostsRequestSchema)` to create a new message.
+ */
+export const WatchHostsRequestSchema: GenMessage<WatchHostsRequest> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_spire, 0);
+
+/**
+ * A part of a look at all nodes.
+ *
+ * @generated from message lacre.v1.WatchHostsResponse
+ */
+export type WatchHostsResponse = Message<"lacre.v1.WatchHostsResponse"> & {
+  /**
+   * @generated from field: repeated lacre.v1.RefusedHost hosts = 1;
+   */
+  hosts: RefusedHost[];
+
+  /**
+   * the look ends with this message: a node that no message since the last such one named is not refused
+   *
+   * @generated from field: bool complete = 2;
+   */
+  complete: boolean;
+};
+
+/**
+ * Describes the message lacre.v1.WatchHostsResponse.
+ * Use `create(WatchHostsResponseSchema)` to create a new message.
+ */
+export const WatchHostsResponseSchema: GenMessage<WatchHostsResponse> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_spire, 1);
+
+/**
+ * @generated from message lacre.v1.RefusedHost
+ */
+export type RefusedHost = Message<"lacre.v1.RefusedHost"> & {
+  /**
+   * @generated from field: string spiffe_id = 1;
+   */
+  spiffeId: string;
+
+  /**
+   * one sentence
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message lacre.v1.RefusedHost.
+ * Use `create(RefusedHostSchema)` to create a new message.
+ */
+export const RefusedHostSchema: GenMessage<RefusedHost> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_spire, 2);
 
 /**
  * @generated from message lacre.v1.VerifyNodeResponse
@@ -45,7 +108,7 @@ export type VerifyNodeResponse = Message<"lacre.v1.VerifyNodeResponse"> & {
  * Use `create(VerifyNodeResponseSchema)` to create a new message.
  */
 export const VerifyNodeResponseSchema: GenMessage<VerifyNodeResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 0);
+  messageDesc(file_lacre_v1_spire, 3);
 
 /**
  * @generated from message lacre.v1.VerifyNodeChallenge
@@ -69,7 +132,7 @@ export type VerifyNodeChallenge = Message<"lacre.v1.VerifyNodeChallenge"> & {
  * Use `create(VerifyNodeChallengeSchema)` to create a new message.
  */
 export const VerifyNodeChallengeSchema: GenMessage<VerifyNodeChallenge> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 1);
+  messageDesc(file_lacre_v1_spire, 4);
 
 /**
  * @generated from message lacre.v1.VerifyNodeResult
@@ -100,7 +163,7 @@ export type VerifyNodeResult = Message<"lacre.v1.VerifyNodeResult"> & {
  * Use `create(VerifyNodeResultSchema)` to create a new message.
  */
 export const VerifyNodeResultSchema: GenMessage<VerifyNodeResult> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 2);
+  messageDesc(file_lacre_v1_spire, 5);
 
 /**
  * Payload and challenge responses of SPIRE's stream, each below 4 MiB.
@@ -133,7 +196,7 @@ export type SpireSteps = Message<"lacre.v1.SpireSteps"> & {
  * Use `create(SpireStepsSchema)` to create a new message.
  */
 export const SpireStepsSchema: GenMessage<SpireSteps> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 3);
+  messageDesc(file_lacre_v1_spire, 6);
 
 /**
  * Challenges of SPIRE's stream.
@@ -164,7 +227,7 @@ export type SpireChallenge = Message<"lacre.v1.SpireChallenge"> & {
  * Use `create(SpireChallengeSchema)` to create a new message.
  */
 export const SpireChallengeSchema: GenMessage<SpireChallenge> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 4);
+  messageDesc(file_lacre_v1_spire, 7);
 
 /**
  * @generated from message lacre.v1.SendMore
@@ -177,10 +240,10 @@ export type SendMore = Message<"lacre.v1.SendMore"> & {
  * Use `create(SendMoreSchema)` to create a new message.
  */
 export const SendMoreSchema: GenMessage<SendMore> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_spire, 5);
+  messageDesc(file_lacre_v1_spire, 8);
 
 /**
- * On the admin socket, beside Admin.
+ * What plugins beside spire-server may ask, and nothing else: on a socket of its own (server.yaml, verifier).
  *
  * @generated from service lacre.v1.NodeVerifier
  */
@@ -195,6 +258,16 @@ export const NodeVerifier: GenService<{
     methodKind: "bidi_streaming";
     input: typeof EnrolRequestSchema;
     output: typeof VerifyNodeResponseSchema;
+  },
+  /**
+   * The nodes whose hosts are refused: at once, after each change, and at least every ten seconds.
+   *
+   * @generated from rpc lacre.v1.NodeVerifier.WatchHosts
+   */
+  watchHosts: {
+    methodKind: "server_streaming";
+    input: typeof WatchHostsRequestSchema;
+    output: typeof WatchHostsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_lacre_v1_spire, 0);

@@ -7,22 +7,22 @@ import { listenOnSocket } from './server-socket.ts';
 const READ_MAX_BYTES = 4 * 1024 * 1024;
 const CLOSE_MS = 1000;
 
-/** The admin API, listening. */
-export interface AdminListener {
+/** An API on a unix socket, listening. */
+export interface SocketListener {
   readonly socket: string;
   /** Lets calls in flight end, for a second at most. */
   close(): Promise<void>;
 }
 
 /**
- * Serves the admin API: gRPC on HTTP/2 in clear text on a unix socket (0600). Who may open the socket is an
- * administrator; there is no other check.
- * Codes: server.socket.busy, server.socket.failed.
+ * Serves gRPC on HTTP/2 in clear text on a unix socket. Who may open the socket may call all of it; there is no other
+ * check. Codes: server.socket.busy, server.socket.failed.
+ * @param place the socket (0600), and a group whose members may open it, too (0660)
  */
-export async function startAdminListener(
-  socket: string,
+export async function startSocketListener(
+  place: { readonly socket: string; readonly group?: string | undefined },
   routes: readonly ((router: ConnectRouter) => void)[],
-): Promise<AdminListener> {
+): Promise<SocketListener> {
   const sessions = new Set<ServerHttp2Session>();
   const server = createServer(
     { settings: { maxConcurrentStreams: 100, maxHeaderListSize: 16 * 1024 } },
@@ -41,8 +41,13 @@ export async function startAdminListener(
     session.on('close', () => sessions.delete(session));
     session.on('error', () => session.destroy());
   });
-  await listenOnSocket(server, socket);
-  return { socket, close: () => closed(server, sessions) };
+  try {
+    await listenOnSocket(server, place.socket, place.group);
+  } catch (error) {
+    server.close();
+    throw error;
+  }
+  return { socket: place.socket, close: () => closed(server, sessions) };
 }
 
 /** A method that is not served: UNIMPLEMENTED, as gRPC clients expect it (a plain 404 reads as a broken server). */
