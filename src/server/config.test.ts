@@ -25,6 +25,7 @@ test('the least file gives every default', () => {
   assert.equal(config.trustDomain.name, 'lab.example');
   assert.deepEqual(config.listen, { host: '127.0.0.1', port: 8443 });
   assert.equal(config.admin.socket, '/run/lacre/server/admin.sock');
+  assert.equal(config.verifier, undefined, 'nobody is asked to listen for a SPIRE');
   assert.equal(config.dataDir, '/var/lib/lacre/server');
   assert.equal(config.ca.svidTtlMs, 300_000);
   assert.equal(config.ca.key, 'disk');
@@ -38,6 +39,7 @@ test('a full file is read with its units', () => {
 trust_domain: lab.example
 listen: "[::1]:9443"
 admin: { socket: /tmp/a.sock }
+verifier: { socket: /tmp/v/v.sock, group: spire }
 data_dir: /tmp/data
 ca:
   key: memory
@@ -54,6 +56,7 @@ limits: { sessions: 5 }
 `;
   const config = parseConfig('a.yaml', text);
   assert.deepEqual(config.listen, { host: '::1', port: 9443 });
+  assert.deepEqual(config.verifier, { socket: '/tmp/v/v.sock', group: 'spire' });
   assert.equal(config.ca.ttlMs, 5_400_000);
   assert.equal(config.ca.svidTtlMs, 90_000);
   assert.deepEqual(config.endorsement.roots, [{ path: 'roots.pem', tier: 'software' }]);
@@ -65,6 +68,7 @@ test('every fault is told at once, each with its line and column', () => {
   const text = `trust_domain: Lab.Example
 listen: nowhere
 colour: red
+verifier: { group: "a:b" }
 ca:
   ttl: 5 minutes
   svidttl: 5m
@@ -81,18 +85,20 @@ limits:
     '1:15 trust_domain',
     '2:9 listen',
     '3:1 colour',
-    '5:8 ca.ttl',
-    '6:3 ca.svidttl',
-    '10:13 endorsement.roots[0].tier',
-    '11:7 endorsement.roots[1].path',
-    '12:17 quote_interval',
-    '14:13 limits.sessions',
+    '4:1 verifier.socket',
+    '4:20 verifier.group',
+    '6:8 ca.ttl',
+    '7:3 ca.svidttl',
+    '11:13 endorsement.roots[0].tier',
+    '12:7 endorsement.roots[1].path',
+    '13:17 quote_interval',
+    '15:13 limits.sessions',
   ]);
   assert.throws(
     () => parseConfig('server.yaml', text),
     (error) =>
       isLacreError(error, 'server.config.invalid') &&
-      /9 faults/.test(error.message) &&
+      /11 faults/.test(error.message) &&
       /server\.yaml:3:1: colour: there is no such key/.test(error.message),
   );
 });

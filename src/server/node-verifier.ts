@@ -34,8 +34,10 @@ async function* watchHosts(deps: ServerDeps, watchers: { open: number }, signal:
   const told = ({ node }: Event): void => {
     if (node !== '') wake();
   };
+  const changedNode = (): void => wake();
   watchers.open += 1;
   deps.events.on('told', told);
+  deps.events.on('nodeChanged', changedNode);
   try {
     while (!signal.aborted) {
       const changed = new Promise<void>((resolve) => {
@@ -47,6 +49,7 @@ async function* watchHosts(deps: ServerDeps, watchers: { open: number }, signal:
     }
   } finally {
     deps.events.off('told', told);
+    deps.events.off('nodeChanged', changedNode);
     watchers.open -= 1;
   }
 }
@@ -64,10 +67,11 @@ function* refusedHosts(deps: ServerDeps) {
 }
 
 function isRefused({ state, host }: NodeInfo): boolean {
-  return state === 'refused' || host?.trusted === false;
+  return state === 'refused' || state === 'banned' || host?.trusted === false;
 }
 
-function reasonOf({ host }: NodeInfo): string {
+function reasonOf({ state, host }: NodeInfo): string {
+  if (state === 'banned') return 'it is banned at the Lacre server';
   const reason = host?.findings.find(({ fatal }) => fatal)?.detail ?? 'its host is refused';
   return reason.slice(0, REASON_CHARACTERS);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,6 +32,31 @@ test('the socket is 0600 in a folder made with 0700, whatever the mask is', asyn
   }
   assert.equal(statSync(path).mode & 0o777, 0o600);
   assert.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
+});
+
+test('a socket for a group: its members get through the folder to it, and nobody else', {
+  skip: process.getuid?.() === 0 ? false : 'giving a file to another group needs root',
+}, async (context) => {
+  const folder = place(context);
+  chmodSync(folder, 0o755);
+  const path = join(folder, 'verifier', 'verifier.sock');
+  await listenOnSocket(server(context), path, '4343');
+  const { mode, gid } = statSync(path);
+  assert.deepEqual([mode & 0o777, gid], [0o660, 4343]);
+  assert.deepEqual([statSync(join(path, '..')).mode & 0o777, statSync(join(path, '..')).gid], [0o750, 4343]);
+  const script = `require('net').connect(${JSON.stringify(path)}).on('connect', () => process.exit(0)).on('error', (e) => process.exit(e.code === 'EACCES' ? 13 : 1))`;
+  const asUser = async (gid: number) =>
+    (await once(spawn(process.execPath, ['-e', script], { stdio: 'ignore', uid: 4242, gid }), 'close'))[0];
+  assert.equal(await asUser(4343), 0);
+  assert.equal(await asUser(4242), 13);
+});
+
+test('a group that is none is told', async (context) => {
+  const path = join(place(context), 'a.sock');
+  await assert.rejects(listenOnSocket(server(context), path, 'nobody-has-this'), (error) =>
+    isLacreError(error, 'server.socket.failed'),
+  );
+  assert.equal(existsSync(path), false);
 });
 
 test('a socket on which somebody answers is left alone', async (context) => {
