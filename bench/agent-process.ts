@@ -51,6 +51,7 @@ async function run(options: BenchAgent): Promise<void> {
     return { id: container.id, bytes, sha256: decodeContainer(bytes).sha256 };
   });
   const byId = new Map(seen.map((container) => [container.id, container]));
+  let turn = 0;
   const tpm = await TpmClient.open(options.tpm);
   const parts = {
     tpm,
@@ -59,7 +60,8 @@ async function run(options: BenchAgent): Promise<void> {
       const { uid, gid } = native.peerCredentials(
         (socket as Socket & { readonly _handle: { readonly fd: number } })._handle.fd,
       );
-      const container = seen[uid - FIRST_UID];
+      // A light client is one process, of one user: its connections are those of one container after another.
+      const container = uid < FIRST_UID ? seen[turn++ % seen.length] : seen[uid - FIRST_UID];
       const record = async () => {
         if (container === undefined)
           throw new LacreError('agent.caller.not-in-container', 'the process runs in no container');

@@ -33,7 +33,8 @@ class ScriptedNode implements BatchPort {
   /** New entries are found and sent now. */
   onAdvance: (() => void) | undefined;
   onEvidence: ((evidence: Message<'evidence'>) => void) | undefined;
-  onRequest: (request: Message<'request'>) => void = (request) => this.answer(request.id ?? 0n, 'quoteNeeded');
+  onRequest: (request: NonNullable<Message<'requests'>['requests']>[number]) => void = (request) =>
+    this.answer(request.id ?? 0n, 'quoteNeeded');
   readonly batcher: Batcher;
   readonly stop = new AbortController();
   readonly running: Promise<void>;
@@ -68,7 +69,7 @@ class ScriptedNode implements BatchPort {
   async send(message: AttestMessage): Promise<void> {
     this.sent.push(message);
     await sleep(1);
-    if (message.case === 'request') this.onRequest(message.value);
+    if (message.case === 'requests') for (const request of message.value.requests ?? []) this.onRequest(request);
     if (message.case === 'evidence') this.#judge(message.value);
   }
 
@@ -206,6 +207,46 @@ describe('batches of one session', () => {
     });
     assert.equal(node.quotes[1]?.extraDataHex, toHex(extraData));
     assert.deepEqual((await node.untilEvidence(3)).confirms, []);
+  });
+
+  test('requests that come while others are answered on fresh evidence go together, in one message after them', async () => {
+    node = new ScriptedNode();
+    node.onRequest = () => undefined;
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const asked = [1, 2, 3, 4].map((number) => node.batcher.ask(ask(number)));
+    const sent = () => node.sent.flatMap((message) => (message.case === 'requests' ? [message.value.requests] : []));
+    const ids = () => sent().map((requests) => requests?.map(({ id }) => id));
+    assert.deepEqual(ids(), [[asked[0]?.id]]);
+    node.batcher.release(at(asked, 2).id);
+    node.answer(at(asked, 0).id, 'identities');
+    assert.deepEqual(ids(), [[at(asked, 0).id], [at(asked, 1).id, at(asked, 3).id]], 'without what was given up');
+    node.answer(at(asked, 1).id, 'identities');
+    const late = node.batcher.ask(ask(5));
+    assert.equal(sent().length, 2, 'one of the message has no answer yet');
+    node.answer(at(asked, 3).id, 'refusal');
+    assert.deepEqual(ids().at(-1), [late.id]);
+    node.answer(late.id, 'identities');
+    assert.deepEqual(await outcomes([at(asked, 0), at(asked, 1), at(asked, 3), late]), [
+      'identities',
+      'identities',
+      'refusal',
+      'identities',
+    ]);
+  });
+
+  test('a request on fresh evidence that is not answered in time holds up no other', async () => {
+    node = new ScriptedNode({ answerTimeoutMs: 100 });
+    node.onRequest = (request) => {
+      if (request.id !== 1n) node.answer(request.id ?? 0n, 'identities');
+    };
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const silent = node.batcher.ask(ask(1));
+    await sleep(60);
+    const other = node.batcher.ask(ask(2));
+    await assert.rejects(silent.outcome, { code: 'agent.session.lost' });
+    assert.deepEqual(await outcomes([other]), ['identities']);
   });
 
   test('what is refused on reused evidence needs no confirmation', async () => {

@@ -72,8 +72,6 @@ interface Pending {
 }
 
 const ANSWER_TIMEOUT_MS = 30_000;
-/** What one answer on reused evidence takes the server, signature and commit: about. */
-const REUSED_ANSWER_MS = 1;
 const LATE = 'the server gave no answer in time';
 /** DESIGN section 8: hold-off at most a twentieth of the chip's own quote time. */
 const HOLD_OFF_PART = 1 / 20;
@@ -88,8 +86,9 @@ const QUOTE_RETRY_MS = 500;
 
 /**
  * Group commit of one session (DESIGN section 8). While a quote is in flight requests gather, and the next quote answers
- * them all. A request first asks for an answer on evidence that is fresh already; what was answered so is confirmed
- * by the next quote. Without requests one quote is made per interval.
+ * them all. A request first asks for an answer on evidence that is fresh already, together with those that gathered
+ * while others were being answered so; what was answered so is confirmed by the next quote. Without requests one quote
+ * is made per interval.
  */
 export class Batcher {
   readonly #port: BatchPort;
@@ -102,6 +101,8 @@ export class Batcher {
   readonly #underQuote = new Set<bigint>();
   /** Answered on reused evidence, in the order of the answers. */
   readonly #toConfirm = new Map<bigint, Pending>();
+  /** To be asked for on reused evidence, in one message, once nothing is asked for so any more. */
+  readonly #gathering = new Map<bigint, Pending>();
   /** Asked for on reused evidence, and not answered yet. */
   readonly #onReused = new Set<bigint>();
   #inFlight: InFlight | undefined;
@@ -139,7 +140,7 @@ export class Batcher {
       reject(this.#ended);
     } else {
       this.#pending.set(id, pending);
-      if (options.underQuote === true || !this.#quoted || this.#crowded()) this.#enqueue(pending);
+      if (options.underQuote === true || !this.#quoted) this.#enqueue(pending);
       else this.#askOnReused(pending);
     }
     return { id, outcome: promise };
@@ -175,7 +176,7 @@ export class Batcher {
 
   receiveAnswer({ id, outcome }: Answer): void {
     if (outcome.case === 'quoteNeeded' && this.#inFlight?.requests.has(id) === true) this.#takeBack();
-    this.#onReused.delete(id);
+    if (this.#onReused.delete(id)) this.#sendGathered();
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     if (outcome.case === 'quoteNeeded' && !pending.abandoned) {
@@ -215,6 +216,7 @@ export class Batcher {
     }
     this.#pending.clear();
     this.#waiting.length = 0;
+    this.#gathering.clear();
     this.#bell.ring();
   }
 
@@ -314,14 +316,20 @@ export class Batcher {
     }
   }
 
-  /** Whether a crowd is faster under one quote, with one commit for all, than one by one on reused evidence. */
-  #crowded(): boolean {
-    return this.#onReused.size * REUSED_ANSWER_MS > this.#quoteMs;
+  #askOnReused(pending: Pending): void {
+    this.#gathering.set(pending.id, pending);
+    this.#sendGathered();
   }
 
-  #askOnReused(pending: Pending): void {
-    this.#onReused.add(pending.id);
-    this.#send({ case: 'request', value: requestOf(pending) });
+  /** One message at a time: what comes meanwhile is answered and committed together. */
+  #sendGathered(): void {
+    if (this.#onReused.size > 0 || this.#gathering.size === 0) return;
+    const gathered = [...this.#gathering.values()].slice(0, this.#limits.maxRequests);
+    for (const { id } of gathered) {
+      this.#gathering.delete(id);
+      this.#onReused.add(id);
+    }
+    this.#send({ case: 'requests', value: { requests: gathered.map(requestOf) } });
   }
 
   #enqueue(pending: Pending): void {
@@ -335,10 +343,11 @@ export class Batcher {
     pending.abandoned = true;
     clearTimeout(pending.timer);
     const index = this.#waiting.indexOf(pending);
-    if (index >= 0) {
-      this.#waiting.splice(index, 1);
-      this.#pending.delete(id);
-    }
+    if (index >= 0) this.#waiting.splice(index, 1);
+    // What was not sent gets no answer.
+    if (this.#gathering.delete(id) || index >= 0) this.#pending.delete(id);
+    // One that is not answered in time holds up no other.
+    if (this.#onReused.delete(id)) this.#sendGathered();
     pending.reject(new LacreError('agent.session.lost', why));
   }
 

@@ -168,8 +168,8 @@ export class Session {
       case 'nonces':
         this.#batcher.receiveNonces(message.value.nonces);
         break;
-      case 'answer':
-        this.#batcher.receiveAnswer(message.value);
+      case 'answers':
+        for (const answer of message.value.answers) this.#batcher.receiveAnswer(answer);
         break;
       case 'withdrawal':
         this.#batcher.forget(message.value.containerId);

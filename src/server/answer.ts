@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { findingMessage } from '../appraisal/finding.ts';
 import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { SpiffeId } from '../identity/spiffe-id.ts';
 import { issueX509Svid, type X509Svid } from '../issuance/x509-svid.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Identities, Refusal } from '../proto/lacre/v1/node_pb.ts';
-import { IdentitiesSchema, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
+import { type AnswerSchema, IdentitiesSchema, RefusalSchema } from '../proto/lacre/v1/node_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { MatchedEntry } from './answer-entries.ts';
 import { ledgerLeaf } from './answer-ledger.ts';
@@ -16,7 +16,7 @@ import type { BatchRequest } from './batch.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
 import type { JudgedContainer } from './node-state.ts';
-import { type SessionContext, send } from './session-context.ts';
+import { type SessionContext, sendAnswers } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { EpochRow, EvidenceCommit } from './store-evidence.ts';
 
@@ -37,36 +37,52 @@ export interface PreparedAnswer {
   readonly verdict: Verdict | undefined;
   readonly outcome:
     | { readonly case: 'identities'; readonly identities: readonly PreparedIdentity[] }
-    | { readonly case: 'refusal'; readonly refusal: Refusal };
+    | { readonly case: 'refusal'; readonly refusal: Refusal }
+    /** Only of reused evidence: it can neither refuse, nor give all that fresh evidence would. */
+    | { readonly case: 'quoteNeeded' };
 }
 
-/** Judges each request on the evidence of this session, and signs what it earns. Nothing leaves yet. */
+/**
+ * Judges each request on the evidence of this session, and signs what it earns. Nothing leaves yet.
+ * @param isReused the requests are under no quote: what only a quote can answer is not signed.
+ */
 export async function prepareAnswers(
   context: SessionContext,
   requests: readonly BatchRequest[],
+  isReused = false,
 ): Promise<PreparedAnswer[]> {
   const answers: PreparedAnswer[] = [];
   for (const request of requests) {
-    answers.push(await prepareAnswer(context, request));
+    answers.push(await prepareAnswer(context, request, isReused));
     if (answers.length % ANSWERS_PER_TURN === 0) await nextTurn();
   }
   return answers;
 }
 
-/** Judges one request and signs what it earns. */
-export async function prepareAnswer(context: SessionContext, request: BatchRequest): Promise<PreparedAnswer> {
+async function prepareAnswer(
+  context: SessionContext,
+  request: BatchRequest,
+  isReused: boolean,
+): Promise<PreparedAnswer> {
   const containerId = request.record.claim.containerId;
   const base = { request, containerId };
   try {
     const verdict = judge(context, request);
-    const refusal = refuse(context, verdict, evidenceAgeMs(context), request.kind);
+    const ageMs = evidenceAgeMs(context);
+    const earned = earn(context, verdict, ageMs, request.kind);
+    if (
+      isReused &&
+      !(earned.refusal === undefined && isFreshForAll(context, request, verdict, earned.matches, ageMs))
+    ) {
+      return { ...base, verdict, outcome: { case: 'quoteNeeded' } };
+    }
+    const { refusal, matches } = earned;
     if (refusal !== undefined) return { ...base, verdict, outcome: { case: 'refusal', refusal } };
-    if (request.kind === 4) return { ...base, verdict, outcome: { case: 'identities', identities: [] } };
-    const { matches } = context.entries.match(verdict, evidenceAgeMs(context));
     const identities = request.kind === 1 ? await sign(context, request, verdict, matches) : [];
     return { ...base, verdict, outcome: { case: 'identities', identities } };
   } catch (error) {
     if (!isLacreError(error)) throw error;
+    if (isReused) return { ...base, verdict: undefined, outcome: { case: 'quoteNeeded' } };
     const retry = error.code === 'server.workload.unknown' || error.code === 'issuance.stale';
     return { ...base, verdict: undefined, outcome: { case: 'refusal', refusal: refusalOf(error, undefined, retry) } };
   }
@@ -79,33 +95,47 @@ export function judge(context: SessionContext, request: BatchRequest): Verdict {
   return state.judge(request.record, evidence);
 }
 
+/** Entries whose identities a verdict earns, or why it earns nothing. */
+export interface Earned {
+  readonly matches: readonly MatchedEntry[];
+  readonly refusal: Refusal | undefined;
+}
+
 /**
- * Why a verdict earns nothing; undefined where it earns at least one identity.
+ * What a verdict earns.
  * @param ageMs of the evidence; 0 to leave its age aside.
  * @param kind of the request: a verdict (4) is earned by trust alone, its registration entries are SPIRE's.
  */
-export function refuse(
-  context: SessionContext,
-  verdict: Verdict,
-  ageMs: number,
-  kind: BatchRequest['kind'] = 1,
-): Refusal | undefined {
+export function earn(context: SessionContext, verdict: Verdict, ageMs: number, kind: BatchRequest['kind'] = 1): Earned {
   if (!verdict.trusted) {
     const fatal = verdict.findings.find((finding) => finding.fatal);
-    return create(RefusalSchema, {
+    const refusal = create(RefusalSchema, {
       code: fatal?.code ?? 'appraisal.host.refused',
       sentence: fatal?.detail ?? 'the container is not trusted',
       verdict: verdictMessage(verdict),
     });
+    return { matches: [], refusal };
   }
-  if (kind === 4) return undefined;
+  if (kind === 4) return { matches: [], refusal: undefined };
   const { matches, findings } = context.entries.match(verdict, ageMs);
-  if (matches.length > 0) return undefined;
+  if (matches.length > 0) return { matches, refusal: undefined };
   const error = new LacreError(
     'server.entry.none',
     findings[0]?.detail ?? 'no registration entry matches the workload',
   );
-  return refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage)));
+  return { matches, refusal: refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage))) };
+}
+
+/** Whether no entry is left out for the age of the evidence alone: half of the identities is no answer. */
+function isFreshForAll(
+  context: SessionContext,
+  { kind, maxEvidenceAgeMs }: BatchRequest,
+  verdict: Verdict,
+  matches: readonly MatchedEntry[],
+  ageMs: number,
+): boolean {
+  if (kind === 4) return ageMs <= maxEvidenceAgeMs;
+  return matches.length === context.entries.match(verdict, 0).matches.length;
 }
 
 export function evidenceAgeMs({ evidence, deps }: SessionContext): number {
@@ -245,12 +275,13 @@ export function deliver(
   answers: readonly PreparedAnswer[],
   confirmByNonce: number | undefined,
 ): void {
+  sendAnswers(
+    context,
+    answers.map((answer) => answerMessage(context, answer)),
+  );
   for (const answer of answers) {
     const { request, containerId, outcome } = answer;
-    const { id } = request;
-    if (outcome.case === 'refusal') {
-      send(context, { case: 'answer', value: { id, outcome: { case: 'refusal', value: outcome.refusal } } });
-    } else {
+    if (outcome.case === 'identities') {
       const identities = outcome.identities.map(({ svid, matched }) => ({
         serialHex: svid.serialHex,
         spiffeId: svid.spiffeId.uri,
@@ -258,13 +289,17 @@ export function deliver(
         expiresAt: svid.notAfter,
       }));
       context.subscriptions.keep({ request, containerId, identities, confirmByNonce, released: false });
-      send(context, {
-        case: 'answer',
-        value: { id, outcome: { case: 'identities', value: identitiesOf(context, answer, outcome.identities) } },
-      });
     }
     tellAnswer(context, answer);
   }
+}
+
+function answerMessage(context: SessionContext, answer: PreparedAnswer): MessageInitShape<typeof AnswerSchema> {
+  const { request, outcome } = answer;
+  const { id } = request;
+  if (outcome.case === 'refusal') return { id, outcome: { case: 'refusal', value: outcome.refusal } };
+  if (outcome.case === 'quoteNeeded') return { id, outcome: { case: 'quoteNeeded', value: {} } };
+  return { id, outcome: { case: 'identities', value: identitiesOf(context, answer, outcome.identities) } };
 }
 
 function identitiesOf(
@@ -300,6 +335,7 @@ function tellAnswer(context: SessionContext, { containerId, outcome, verdict, re
     tell(deps, { ...base, kind: 'refused', sentence: outcome.refusal.sentence });
     return;
   }
+  if (outcome.case === 'quoteNeeded') return;
   context.told.delete(containerId);
   if (request.kind !== 1) return;
   for (const { svid } of outcome.identities) {

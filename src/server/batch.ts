@@ -37,7 +37,7 @@ export interface Batch {
  * Bounds and decodes one request. Record and subject are claims of the node.
  * Codes: server.protocol, server.limit, container.*.
  */
-export function parseRequest(request: WorkloadRequest): BatchRequest {
+function parseRequest(request: WorkloadRequest): BatchRequest {
   if (request.record.length > LIMITS.recordBytes) throw oversized('record', LIMITS.recordBytes);
   if (request.subject.length > LIMITS.subjectBytes) throw oversized('subject', LIMITS.subjectBytes);
   const kind = subjectKind(request);
@@ -51,6 +51,23 @@ export function parseRequest(request: WorkloadRequest): BatchRequest {
   };
 }
 
+/** Bounds and decodes the requests of one message. Codes: as parseRequest. */
+export async function parseRequests(
+  messages: readonly WorkloadRequest[],
+  maxRequests: number,
+): Promise<BatchRequest[]> {
+  if (messages.length > maxRequests) throw oversized('requests', maxRequests);
+  const requests: BatchRequest[] = [];
+  for (const message of messages) {
+    requests.push(parseRequest(message));
+    if (requests.length % REQUESTS_PER_TURN === 0) await nextTurn();
+  }
+  if (new Set(requests.map(({ id }) => id)).size < requests.length) {
+    throw new LacreError('server.protocol', 'two requests of one message have the same id');
+  }
+  return requests;
+}
+
 /**
  * Computes the tree that the quote must hold: leaves of the requests, then of what is confirmed.
  * @param confirmed leaf of a request that was answered on reused evidence and waits for this; undefined: there is none.
@@ -61,16 +78,8 @@ export async function parseBatch(
   maxRequests: number,
   confirmed: (id: bigint) => Uint8Array | undefined,
 ): Promise<Batch> {
-  if (evidence.requests.length > maxRequests) throw oversized('requests', maxRequests);
   if (evidence.confirms.length > maxRequests) throw oversized('confirms', maxRequests);
-  const requests: BatchRequest[] = [];
-  for (const request of evidence.requests) {
-    requests.push(parseRequest(request));
-    if (requests.length % REQUESTS_PER_TURN === 0) await nextTurn();
-  }
-  if (new Set(requests.map(({ id }) => id)).size < requests.length) {
-    throw new LacreError('server.protocol', 'two requests of one evidence have the same id');
-  }
+  const requests = await parseRequests(evidence.requests, maxRequests);
   const leaves = requests.map((request) => request.leaf);
   for (const id of evidence.confirms) {
     const leaf = confirmed(id);

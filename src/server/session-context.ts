@@ -1,11 +1,12 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import type { Verdict } from '../appraisal/verdict.ts';
-import { type AttestResponse, AttestResponseSchema } from '../proto/lacre/v1/node_pb.ts';
+import { type AnswerSchema, type AttestResponse, AttestResponseSchema } from '../proto/lacre/v1/node_pb.ts';
 import type { VerifiedAttestationKey } from '../tpm/attestation-key.ts';
 import type { AnswerEntries } from './answer-entries.ts';
 import type { ClockPoint } from './epoch.ts';
 import type { IssueBudget } from './issue-budget.ts';
+import { LIMITS } from './limits.ts';
 import type { NodeState } from './node-state.ts';
 import type { NonceBook } from './nonce.ts';
 import type { ServerDeps } from './server-deps.ts';
@@ -13,6 +14,9 @@ import type { Outbox } from './session-outbox.ts';
 import type { Subscriptions } from './session-subscriptions.ts';
 import type { EpochRow } from './store-evidence.ts';
 import type { NodeRow } from './store-nodes.ts';
+
+/** The largest answer, a refusal with all findings of its verdict, has some 100 KiB; an agent takes messages of 4 MiB. */
+const ANSWERS_PER_MESSAGE = 32;
 
 /** Evidence that explained everything it quoted; only this session may use it. */
 export interface CurrentEvidence {
@@ -55,6 +59,18 @@ export interface SessionContext {
 
 export function send(context: SessionContext, message: MessageInitShape<typeof AttestResponseSchema>['message']): void {
   context.outbox.push(create(AttestResponseSchema, { message: message ?? { case: undefined } }));
+}
+
+/** How many requests one message of this session may hold. */
+export function maxRequests({ deps }: SessionContext): number {
+  return Math.min(deps.config.limits.requestsPerEvidence, LIMITS.requestsPerEvidence);
+}
+
+/** Answers go together, as many as one message surely has room for. */
+export function sendAnswers(context: SessionContext, answers: readonly MessageInitShape<typeof AnswerSchema>[]): void {
+  for (let at = 0; at < answers.length; at += ANSWERS_PER_MESSAGE) {
+    send(context, { case: 'answers', value: { answers: answers.slice(at, at + ANSWERS_PER_MESSAGE) } });
+  }
 }
 
 export function nodeLabel(node: NodeRow): string {

@@ -9,9 +9,8 @@ import { commitAnswers, judgeUnwritten, prepareAnswers } from './answer.ts';
 import { type Batch, parseBatch, verifyEvidence } from './batch.ts';
 import { type ClockPoint, chooseEpoch, requireSameEpoch } from './epoch.ts';
 import { tell } from './events.ts';
-import { LIMITS } from './limits.ts';
 import type { OpenNonce } from './nonce.ts';
-import { nodeLabel, type SessionContext, send } from './session-context.ts';
+import { maxRequests, nodeLabel, type SessionContext, send, sendAnswers } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { EpochRow } from './store-evidence.ts';
 import { judgeAnew, withdrawOverdue } from './withdrawal.ts';
@@ -64,9 +63,11 @@ function takeNonce(context: SessionContext, evidence: Evidence): OpenNonce | und
 }
 
 function askAgain(context: SessionContext, requests: readonly WorkloadRequest[]): void {
-  for (const { id } of requests.slice(0, maxRequests(context))) {
-    send(context, { case: 'answer', value: { id, outcome: { case: 'quoteNeeded', value: {} } } });
-  }
+  const asked = requests.slice(0, maxRequests(context));
+  sendAnswers(
+    context,
+    asked.map(({ id }) => ({ id, outcome: { case: 'quoteNeeded', value: {} } })),
+  );
 }
 
 /** Replays the list up to the quote. A quote that no prefix explains is no evidence, and ends what older evidence allowed. */
@@ -93,12 +94,11 @@ function refuseAll(context: SessionContext, batch: Batch, nonce: OpenNonce, erro
   const { deps, node, state } = context;
   deps.log.warn({ node: node.spiffeId, code: error.code, entries: state.length }, error.message);
   send(context, { case: 'node', value: { host: verdict, verifiedEntries: BigInt(state.verifiedLength) } });
-  for (const { id } of batch.requests) {
-    send(context, {
-      case: 'answer',
-      value: { id, outcome: { case: 'refusal', value: refusalOf(error, verdict, true) } },
-    });
-  }
+  const refusal = refusalOf(error, verdict, true);
+  sendAnswers(
+    context,
+    batch.requests.map(({ id }) => ({ id, outcome: { case: 'refusal', value: refusal } })),
+  );
 }
 
 /** Draws or continues the epoch, and says what its row becomes with this evidence. */
@@ -138,8 +138,4 @@ async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): P
     commitAnswers(context, answers, others, epoch);
     return;
   }
-}
-
-function maxRequests(context: SessionContext): number {
-  return Math.min(context.deps.config.limits.requestsPerEvidence, LIMITS.requestsPerEvidence);
 }

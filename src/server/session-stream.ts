@@ -12,7 +12,7 @@ import { LIMITS } from './limits.ts';
 import { NodeState } from './node-state.ts';
 import { NonceBook, type OpenNonce } from './nonce.ts';
 import type { ServerDeps } from './server-deps.ts';
-import { nodeLabel, type SessionContext, send } from './session-context.ts';
+import { maxRequests, nodeLabel, type SessionContext, send } from './session-context.ts';
 import { handleEvidence } from './session-evidence.ts';
 import { Outbox } from './session-outbox.ts';
 import { markLost, type OpenSession, silenceMs } from './session-registry.ts';
@@ -187,8 +187,8 @@ export class Session implements OpenSession {
       case 'evidence':
         await handleEvidence(this.#context, message.value);
         return this.#sendNonces(this.#context.nonces.refill(this.#now(), this.#context.entries.smallestAgeMs));
-      case 'request':
-        return answerOnReusedEvidence(this.#context, message.value);
+      case 'requests':
+        return answerOnReusedEvidence(this.#context, message.value.requests);
       case 'release':
         for (const id of message.value.ids) this.#context.subscriptions.release(id);
         return;
@@ -221,7 +221,7 @@ export class Session implements OpenSession {
       trustDomain: deps.config.trustDomain.name,
       bundle: deps.keeper.bundle(),
       spiffeId: node.spiffeId,
-      maxRequests: Math.min(deps.config.limits.requestsPerEvidence, LIMITS.requestsPerEvidence),
+      maxRequests: maxRequests(this.#context),
     };
     send(this.#context, { case: 'open', value: open });
     this.#sendNonces(nonces.renew(this.#now(), entries.smallestAgeMs));

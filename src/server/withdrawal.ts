@@ -1,7 +1,7 @@
 import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { Refusal } from '../proto/lacre/v1/node_pb.ts';
-import { refuse } from './answer.ts';
+import { earn } from './answer.ts';
 import { tell } from './events.ts';
 import { nodeLabel, type SessionContext, send } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
@@ -80,7 +80,7 @@ function judgeContainer(context: SessionContext, containerId: string): boolean {
     withdrawUnmet(context, containerId, verdict);
     return inPart;
   }
-  const refusal = held.length > 0 ? undefined : refuse(context, verdict, 0);
+  const refusal = held.length > 0 ? undefined : earn(context, verdict, 0).refusal;
   if (refusal !== undefined) withdrawContainer(context, containerId, refusal, verdict);
   return inPart;
 }
@@ -136,16 +136,16 @@ export function withdrawOverdue(context: SessionContext, nonceNumber: number): v
 
 /** True where it lost some of its identities, and not all. */
 function judgeSubscription(context: SessionContext, subscription: Subscription): boolean {
-  const { state, last, deps, subscriptions, entries } = context;
+  const { state, last, deps, subscriptions } = context;
   const { request, containerId, identities } = subscription;
   if (last === undefined || subscriptions.get(request.id) !== subscription) return false;
   const verdict = state.judgeNow(request.record, last);
-  const refusal = refuse(context, verdict, 0, request.kind);
+  const { refusal, matches } = earn(context, verdict, 0, request.kind);
   if (refusal !== undefined) {
     withdrawContainer(context, containerId, refusal, verdict);
     return false;
   }
-  const earned = new Set(entries.match(verdict, 0).matches.map(({ entry }) => entry.id));
+  const earned = new Set(matches.map(({ entry }) => entry.id));
   const lost = identities.filter((identity) => !earned.has(identity.entryId));
   if (lost.length === 0) return false;
   deps.store.evidence.withdrawSerials(

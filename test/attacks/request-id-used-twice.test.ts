@@ -33,4 +33,14 @@ test('two requests with ids of their own are answered', { skip }, async () => {
   assert.equal(codeOf(twice), 'server.protocol', String(twice));
   assert.equal(second.received.filter((message) => message.case === 'answer').length, 0, 'nothing was issued');
   second.close();
+
+  const third = await fixture.session(container);
+  await third.evidence();
+  await third.next('node');
+  const [one, other] = [requestOf(container), requestOf(container)];
+  third.send({ case: 'requests', value: { requests: [one, { ...other, id: one.id }] } });
+  const reused = await third.end();
+  assert.equal(codeOf(reused), 'server.protocol', 'on evidence that is fresh already');
+  assert.equal(third.received.filter((message) => message.case === 'answer').length, 0, 'nothing was issued');
+  third.close();
 });

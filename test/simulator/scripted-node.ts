@@ -24,6 +24,7 @@ import { CODE_TRAILER } from '../../src/grpc-status.ts';
 import { imaPolicy } from '../../src/ima/policy.ts';
 import { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
 import {
+  type Answer,
   type AttestRequest,
   AttestRequestSchema,
   type AttestResponse,
@@ -31,6 +32,7 @@ import {
   type EnrolRequest,
   EnrolRequestSchema,
   type EnrolResult,
+  type WorkloadRequestSchema,
 } from '../../src/proto/lacre/v1/node_pb.ts';
 import { type Container, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
 import { Agent } from '../../src/proto/spire/api/server/agent/v1/agent_pb.ts';
@@ -545,9 +547,20 @@ export function requestOf(
   };
 }
 
-export type Message = AttestResponse['message'];
+/** What a session received; each answer by itself, however many came in one message. */
+export type Message =
+  | Exclude<AttestResponse['message'], { case: 'answers' }>
+  | { readonly case: 'answer'; readonly value: Answer };
+/** What it sends; a request by itself is a message of one. */
+export type Sent =
+  | MessageInitShape<typeof AttestRequestSchema>['message']
+  | { readonly case: 'request'; readonly value: MessageInitShape<typeof WorkloadRequestSchema> };
 type Case = NonNullable<Message['case']>;
 type ValueOf<C extends Case> = Extract<Message, { case: C }>['value'];
+
+function manyOf(message: Sent): MessageInitShape<typeof AttestRequestSchema>['message'] {
+  return message?.case === 'request' ? { case: 'requests', value: { requests: [message.value] } } : message;
+}
 
 /** One Attest stream, message by message. */
 export class ScriptedSession {
@@ -576,8 +589,8 @@ export class ScriptedSession {
     return session;
   }
 
-  send(message: MessageInitShape<typeof AttestRequestSchema>['message']): void {
-    this.#outgoing.push(create(AttestRequestSchema, { message: message ?? { case: undefined } }));
+  send(message: Sent): void {
+    this.#outgoing.push(create(AttestRequestSchema, { message: manyOf(message) ?? { case: undefined } }));
     this.#wake();
   }
 
@@ -694,7 +707,10 @@ export class ScriptedSession {
 
   async #read(): Promise<void> {
     try {
-      for await (const { message } of this.connection.client.attest(this.#requests())) this.received.push(message);
+      for await (const { message } of this.connection.client.attest(this.#requests())) {
+        if (message.case !== 'answers') this.received.push(message);
+        else this.received.push(...message.value.answers.map((value) => ({ case: 'answer' as const, value })));
+      }
       this.ended = true;
     } catch (error) {
       this.ended = error instanceof Error ? error : new Error(String(error));

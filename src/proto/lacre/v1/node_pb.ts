@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file lacre/v1/node.proto.
  */
 export const file_lacre_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChNsYWNyZS92MS9ub2RlLnByb3RvEghsYWNyZS52MSKPAQoMRW5yb2xSZXF1ZXN0EiUKBWhlbGxvGAEgASgLMhQubGFjcmUudjEuRW5yb2xIZWxsb0gAEhMKCWV2ZW50X2xvZxgCIAEoDEgAEg4KBGxpc3QYAyABKAxIABIrCghldmlkZW5jZRgEIAEoCzIXLmxhY3JlLnYxLkVucm9sRXZpZGVuY2VIAEIGCgRzdGVwIogBCgpFbnJvbEhlbGxvEhYKDmVrX2NlcnRpZmljYXRlGAEgASgMEhgKEGVrX2ludGVybWVkaWF0ZXMYAiADKAwSEQoJZWtfcHVibGljGAMgASgMEhEKCWFrX3B1YmxpYxgEIAEoDBILCgNjc3IYBSABKAwSFQoNYWdlbnRfdmVyc2lvbhgGIAEoCSJvCg1FbnJvbFJlc3BvbnNlEi0KCWNoYWxsZW5nZRgBIAEoCzIYLmxhY3JlLnYxLkVucm9sQ2hhbGxlbmdlSAASJwoGcmVzdWx0GAIgASgLMhUubGFjcmUudjEuRW5yb2xSZXN1bHRIAEIGCgRzdGVwIlIKDkVucm9sQ2hhbGxlbmdlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMEg0KBW5vbmNlGAMgASgMImIKDUVucm9sRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIuCgtvYnNlcnZhdGlvbhgDIAEoCzIZLmxhY3JlLnYxLk5vZGVPYnNlcnZhdGlvbiJsCgtFbnJvbFJlc3VsdBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAMoDBIOCgZidW5kbGUYAiADKAwSEQoJc3BpZmZlX2lkGAMgASgJEh8KBGhvc3QYBCABKAsyES5sYWNyZS52MS5WZXJkaWN0IsYCCg1BdHRlc3RSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUubGFjcmUudjEuQXR0ZXN0SGVsbG9IABIjCgRsaXN0GAIgASgLMhMubGFjcmUudjEuTGlzdENodW5rSAASLwoKY29udGFpbmVycxgDIAEoCzIZLmxhY3JlLnYxLkNvbnRhaW5lckNoYW5nZUgAEiYKCGV2aWRlbmNlGAQgASgLMhIubGFjcmUudjEuRXZpZGVuY2VIABIsCgdyZXF1ZXN0GAUgASgLMhkubGFjcmUudjEuV29ya2xvYWRSZXF1ZXN0SAASJAoHcmVsZWFzZRgGIAEoCzIRLmxhY3JlLnYxLlJlbGVhc2VIABIwCgtvYnNlcnZhdGlvbhgHIAEoCzIZLmxhY3JlLnYxLk5vZGVPYnNlcnZhdGlvbkgAQgkKB21lc3NhZ2UiNwoLQXR0ZXN0SGVsbG8SFQoNYWdlbnRfdmVyc2lvbhgBIAEoCRIRCglldmVudF9sb2cYAiABKAwiKQoJTGlzdENodW5rEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMIkUKD0NvbnRhaW5lckNoYW5nZRISCgpjb250YWluZXJzGAEgAygMEgwKBGdvbmUYAiADKAkSEAoIY29tcGxldGUYAyABKAgikAEKCEV2aWRlbmNlEg0KBW5vbmNlGAEgASgMEg4KBmF0dGVzdBgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSEwoLbGlzdF9sZW5ndGgYBCABKAQSKwoIcmVxdWVzdHMYBSADKAsyGS5sYWNyZS52MS5Xb3JrbG9hZFJlcXVlc3QSEAoIY29uZmlybXMYBiADKAQi2AEKD1dvcmtsb2FkUmVxdWVzdBIKCgJpZBgBIAEoBBIsCgRraW5kGAIgASgOMh4ubGFjcmUudjEuV29ya2xvYWRSZXF1ZXN0LktpbmQSDgoGcmVjb3JkGAMgASgMEg8KB3N1YmplY3QYBCABKAwSGwoTbWF4X2V2aWRlbmNlX2FnZV9tcxgFIAEoDSJNCgRLaW5kEg8KC1VOU1BFQ0lGSUVEEAASDQoJWDUwOV9TVklEEAESDAoISldUX1NWSUQQAhIKCgZCVU5ETEUQAxILCgdWRVJESUNUEAQiFgoHUmVsZWFzZRILCgNpZHMYASADKAQiuwIKDkF0dGVzdFJlc3BvbnNlEiQKBG9wZW4YASABKAsyFC5sYWNyZS52MS5BdHRlc3RPcGVuSAASIgoGbm9uY2VzGAIgASgLMhAubGFjcmUudjEuTm9uY2VzSAASIgoGYW5zd2VyGAMgASgLMhAubGFjcmUudjEuQW5zd2VySAASKgoKd2l0aGRyYXdhbBgEIAEoCzIULmxhY3JlLnYxLldpdGhkcmF3YWxIABIoCgZidW5kbGUYBSABKAsyFi5sYWNyZS52MS5CdW5kbGVVcGRhdGVIABIzCg9lbnRyaWVzX2NoYW5nZWQYBiABKAsyGC5sYWNyZS52MS5FbnRyaWVzQ2hhbmdlZEgAEiUKBG5vZGUYByABKAsyFS5sYWNyZS52MS5Ob2RlVmVyZGljdEgAQgkKB21lc3NhZ2UipwEKCkF0dGVzdE9wZW4SFQoNcmVzdW1lX29mZnNldBgBIAEoBBIZChFxdW90ZV9pbnRlcnZhbF9tcxgCIAEoDRIYChBwb2xsX2ludGVydmFsX21zGAMgASgNEhQKDHRydXN0X2RvbWFpbhgEIAEoCRIOCgZidW5kbGUYBSADKAwSEQoJc3BpZmZlX2lkGAYgASgJEhQKDG1heF9yZXF1ZXN0cxgHIAEoDSIpCgZOb25jZXMSHwoGbm9uY2VzGAEgAygLMg8ubGFjcmUudjEuTm9uY2UiKwoFTm9uY2USDQoFdmFsdWUYASABKAwSEwoLbGlmZXRpbWVfbXMYAiABKA0ioAEKBkFuc3dlchIKCgJpZBgBIAEoBBIqCgppZGVudGl0aWVzGAIgASgLMhQubGFjcmUudjEuSWRlbnRpdGllc0gAEiQKB3JlZnVzYWwYAyABKAsyES5sYWNyZS52MS5SZWZ1c2FsSAASLQoMcXVvdGVfbmVlZGVkGAQgASgLMhUubGFjcmUudjEuUXVvdGVOZWVkZWRIAEIJCgdvdXRjb21lIl4KCklkZW50aXRpZXMSJAoEeDUwORgBIAMoCzIWLmxhY3JlLnYxLlg1MDlJZGVudGl0eRIXCg9ldmlkZW5jZV9hZ2VfbXMYAiABKAQSEQoJc2VsZWN0b3JzGAMgAygJImYKDFg1MDlJZGVudGl0eRIRCglzcGlmZmVfaWQYASABKAkSGQoRY2VydGlmaWNhdGVfY2hhaW4YAiADKAwSGgoSZXhwaXJlc19hdF91bml4X21zGAMgASgDEgwKBGhpbnQYBCABKAkiDQoLUXVvdGVOZWVkZWQiXAoHUmVmdXNhbBIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJEiIKB3ZlcmRpY3QYAyABKAsyES5sYWNyZS52MS5WZXJkaWN0Eg0KBXJldHJ5GAQgASgIIkYKCldpdGhkcmF3YWwSFAoMY29udGFpbmVyX2lkGAEgASgJEiIKB3JlZnVzYWwYAiABKAsyES5sYWNyZS52MS5SZWZ1c2FsIh4KDEJ1bmRsZVVwZGF0ZRIOCgZidW5kbGUYASADKAwiEAoORW50cmllc0NoYW5nZWQiSAoLTm9kZVZlcmRpY3QSHwoEaG9zdBgBIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QSGAoQdmVyaWZpZWRfZW50cmllcxgCIAEoBDKFAQoETm9kZRI8CgVFbnJvbBIWLmxhY3JlLnYxLkVucm9sUmVxdWVzdBoXLmxhY3JlLnYxLkVucm9sUmVzcG9uc2UoATABEj8KBkF0dGVzdBIXLmxhY3JlLnYxLkF0dGVzdFJlcXVlc3QaGC5sYWNyZS52MS5BdHRlc3RSZXNwb25zZSgBMAFiBnByb3RvMw", [file_lacre_v1_record, file_lacre_v1_verdict]);
+  fileDesc("ChNsYWNyZS92MS9ub2RlLnByb3RvEghsYWNyZS52MSKPAQoMRW5yb2xSZXF1ZXN0EiUKBWhlbGxvGAEgASgLMhQubGFjcmUudjEuRW5yb2xIZWxsb0gAEhMKCWV2ZW50X2xvZxgCIAEoDEgAEg4KBGxpc3QYAyABKAxIABIrCghldmlkZW5jZRgEIAEoCzIXLmxhY3JlLnYxLkVucm9sRXZpZGVuY2VIAEIGCgRzdGVwIogBCgpFbnJvbEhlbGxvEhYKDmVrX2NlcnRpZmljYXRlGAEgASgMEhgKEGVrX2ludGVybWVkaWF0ZXMYAiADKAwSEQoJZWtfcHVibGljGAMgASgMEhEKCWFrX3B1YmxpYxgEIAEoDBILCgNjc3IYBSABKAwSFQoNYWdlbnRfdmVyc2lvbhgGIAEoCSJvCg1FbnJvbFJlc3BvbnNlEi0KCWNoYWxsZW5nZRgBIAEoCzIYLmxhY3JlLnYxLkVucm9sQ2hhbGxlbmdlSAASJwoGcmVzdWx0GAIgASgLMhUubGFjcmUudjEuRW5yb2xSZXN1bHRIAEIGCgRzdGVwIlIKDkVucm9sQ2hhbGxlbmdlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMEg0KBW5vbmNlGAMgASgMImIKDUVucm9sRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIuCgtvYnNlcnZhdGlvbhgDIAEoCzIZLmxhY3JlLnYxLk5vZGVPYnNlcnZhdGlvbiJsCgtFbnJvbFJlc3VsdBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAMoDBIOCgZidW5kbGUYAiADKAwSEQoJc3BpZmZlX2lkGAMgASgJEh8KBGhvc3QYBCABKAsyES5sYWNyZS52MS5WZXJkaWN0IsgCCg1BdHRlc3RSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUubGFjcmUudjEuQXR0ZXN0SGVsbG9IABIjCgRsaXN0GAIgASgLMhMubGFjcmUudjEuTGlzdENodW5rSAASLwoKY29udGFpbmVycxgDIAEoCzIZLmxhY3JlLnYxLkNvbnRhaW5lckNoYW5nZUgAEiYKCGV2aWRlbmNlGAQgASgLMhIubGFjcmUudjEuRXZpZGVuY2VIABIuCghyZXF1ZXN0cxgFIAEoCzIaLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdHNIABIkCgdyZWxlYXNlGAYgASgLMhEubGFjcmUudjEuUmVsZWFzZUgAEjAKC29ic2VydmF0aW9uGAcgASgLMhkubGFjcmUudjEuTm9kZU9ic2VydmF0aW9uSABCCQoHbWVzc2FnZSI3CgtBdHRlc3RIZWxsbxIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEhEKCWV2ZW50X2xvZxgCIAEoDCIpCglMaXN0Q2h1bmsSDgoGb2Zmc2V0GAEgASgEEgwKBGRhdGEYAiABKAwiRQoPQ29udGFpbmVyQ2hhbmdlEhIKCmNvbnRhaW5lcnMYASADKAwSDAoEZ29uZRgCIAMoCRIQCghjb21wbGV0ZRgDIAEoCCKQAQoIRXZpZGVuY2USDQoFbm9uY2UYASABKAwSDgoGYXR0ZXN0GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBITCgtsaXN0X2xlbmd0aBgEIAEoBBIrCghyZXF1ZXN0cxgFIAMoCzIZLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdBIQCghjb25maXJtcxgGIAMoBCI/ChBXb3JrbG9hZFJlcXVlc3RzEisKCHJlcXVlc3RzGAEgAygLMhkubGFjcmUudjEuV29ya2xvYWRSZXF1ZXN0ItgBCg9Xb3JrbG9hZFJlcXVlc3QSCgoCaWQYASABKAQSLAoEa2luZBgCIAEoDjIeLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdC5LaW5kEg4KBnJlY29yZBgDIAEoDBIPCgdzdWJqZWN0GAQgASgMEhsKE21heF9ldmlkZW5jZV9hZ2VfbXMYBSABKA0iTQoES2luZBIPCgtVTlNQRUNJRklFRBAAEg0KCVg1MDlfU1ZJRBABEgwKCEpXVF9TVklEEAISCgoGQlVORExFEAMSCwoHVkVSRElDVBAEIhYKB1JlbGVhc2USCwoDaWRzGAEgAygEIr0CCg5BdHRlc3RSZXNwb25zZRIkCgRvcGVuGAEgASgLMhQubGFjcmUudjEuQXR0ZXN0T3BlbkgAEiIKBm5vbmNlcxgCIAEoCzIQLmxhY3JlLnYxLk5vbmNlc0gAEiQKB2Fuc3dlcnMYAyABKAsyES5sYWNyZS52MS5BbnN3ZXJzSAASKgoKd2l0aGRyYXdhbBgEIAEoCzIULmxhY3JlLnYxLldpdGhkcmF3YWxIABIoCgZidW5kbGUYBSABKAsyFi5sYWNyZS52MS5CdW5kbGVVcGRhdGVIABIzCg9lbnRyaWVzX2NoYW5nZWQYBiABKAsyGC5sYWNyZS52MS5FbnRyaWVzQ2hhbmdlZEgAEiUKBG5vZGUYByABKAsyFS5sYWNyZS52MS5Ob2RlVmVyZGljdEgAQgkKB21lc3NhZ2UipwEKCkF0dGVzdE9wZW4SFQoNcmVzdW1lX29mZnNldBgBIAEoBBIZChFxdW90ZV9pbnRlcnZhbF9tcxgCIAEoDRIYChBwb2xsX2ludGVydmFsX21zGAMgASgNEhQKDHRydXN0X2RvbWFpbhgEIAEoCRIOCgZidW5kbGUYBSADKAwSEQoJc3BpZmZlX2lkGAYgASgJEhQKDG1heF9yZXF1ZXN0cxgHIAEoDSIpCgZOb25jZXMSHwoGbm9uY2VzGAEgAygLMg8ubGFjcmUudjEuTm9uY2UiKwoFTm9uY2USDQoFdmFsdWUYASABKAwSEwoLbGlmZXRpbWVfbXMYAiABKA0iLAoHQW5zd2VycxIhCgdhbnN3ZXJzGAEgAygLMhAubGFjcmUudjEuQW5zd2VyIqABCgZBbnN3ZXISCgoCaWQYASABKAQSKgoKaWRlbnRpdGllcxgCIAEoCzIULmxhY3JlLnYxLklkZW50aXRpZXNIABIkCgdyZWZ1c2FsGAMgASgLMhEubGFjcmUudjEuUmVmdXNhbEgAEi0KDHF1b3RlX25lZWRlZBgEIAEoCzIVLmxhY3JlLnYxLlF1b3RlTmVlZGVkSABCCQoHb3V0Y29tZSJeCgpJZGVudGl0aWVzEiQKBHg1MDkYASADKAsyFi5sYWNyZS52MS5YNTA5SWRlbnRpdHkSFwoPZXZpZGVuY2VfYWdlX21zGAIgASgEEhEKCXNlbGVjdG9ycxgDIAMoCSJmCgxYNTA5SWRlbnRpdHkSEQoJc3BpZmZlX2lkGAEgASgJEhkKEWNlcnRpZmljYXRlX2NoYWluGAIgAygMEhoKEmV4cGlyZXNfYXRfdW5peF9tcxgDIAEoAxIMCgRoaW50GAQgASgJIg0KC1F1b3RlTmVlZGVkIlwKB1JlZnVzYWwSDAoEY29kZRgBIAEoCRIQCghzZW50ZW5jZRgCIAEoCRIiCgd2ZXJkaWN0GAMgASgLMhEubGFjcmUudjEuVmVyZGljdBINCgVyZXRyeRgEIAEoCCJGCgpXaXRoZHJhd2FsEhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIiCgdyZWZ1c2FsGAIgASgLMhEubGFjcmUudjEuUmVmdXNhbCIeCgxCdW5kbGVVcGRhdGUSDgoGYnVuZGxlGAEgAygMIhAKDkVudHJpZXNDaGFuZ2VkIkgKC05vZGVWZXJkaWN0Eh8KBGhvc3QYASABKAsyES5sYWNyZS52MS5WZXJkaWN0EhgKEHZlcmlmaWVkX2VudHJpZXMYAiABKAQyhQEKBE5vZGUSPAoFRW5yb2wSFi5sYWNyZS52MS5FbnJvbFJlcXVlc3QaFy5sYWNyZS52MS5FbnJvbFJlc3BvbnNlKAEwARI/CgZBdHRlc3QSFy5sYWNyZS52MS5BdHRlc3RSZXF1ZXN0GhgubGFjcmUudjEuQXR0ZXN0UmVzcG9uc2UoATABYgZwcm90bzM", [file_lacre_v1_record, file_lacre_v1_verdict]);
 
 /**
  * @generated from message lacre.v1.EnrolRequest
@@ -281,12 +281,12 @@ export type AttestRequest = Message<"lacre.v1.AttestRequest"> & {
     case: "evidence";
   } | {
     /**
-     * wants an answer on evidence that is fresh already
+     * want answers on evidence that is fresh already
      *
-     * @generated from field: lacre.v1.WorkloadRequest request = 5;
+     * @generated from field: lacre.v1.WorkloadRequests requests = 5;
      */
-    value: WorkloadRequest;
-    case: "request";
+    value: WorkloadRequests;
+    case: "requests";
   } | {
     /**
      * @generated from field: lacre.v1.Release release = 6;
@@ -451,6 +451,25 @@ export const EvidenceSchema: GenMessage<Evidence> = /*@__PURE__*/
   messageDesc(file_lacre_v1_node, 10);
 
 /**
+ * At most AttestOpen.max_requests. What of them can be answered on fresh evidence is committed together.
+ *
+ * @generated from message lacre.v1.WorkloadRequests
+ */
+export type WorkloadRequests = Message<"lacre.v1.WorkloadRequests"> & {
+  /**
+   * @generated from field: repeated lacre.v1.WorkloadRequest requests = 1;
+   */
+  requests: WorkloadRequest[];
+};
+
+/**
+ * Describes the message lacre.v1.WorkloadRequests.
+ * Use `create(WorkloadRequestsSchema)` to create a new message.
+ */
+export const WorkloadRequestsSchema: GenMessage<WorkloadRequests> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_node, 11);
+
+/**
  * @generated from message lacre.v1.WorkloadRequest
  */
 export type WorkloadRequest = Message<"lacre.v1.WorkloadRequest"> & {
@@ -493,7 +512,7 @@ export type WorkloadRequest = Message<"lacre.v1.WorkloadRequest"> & {
  * Use `create(WorkloadRequestSchema)` to create a new message.
  */
 export const WorkloadRequestSchema: GenMessage<WorkloadRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 11);
+  messageDesc(file_lacre_v1_node, 12);
 
 /**
  * @generated from enum lacre.v1.WorkloadRequest.Kind
@@ -536,7 +555,7 @@ export type WorkloadRequest_Kind = (typeof WorkloadRequest_Kind)[keyof typeof Wo
  * Describes the enum lacre.v1.WorkloadRequest.Kind.
  */
 export const WorkloadRequest_KindSchema: GenEnum<WorkloadRequest_Kind> = /*@__PURE__*/
-  enumDesc(file_lacre_v1_node, 11, 0);
+  enumDesc(file_lacre_v1_node, 12, 0);
 
 /**
  * @generated from message lacre.v1.Release
@@ -555,7 +574,7 @@ export type Release = Message<"lacre.v1.Release"> & {
  * Use `create(ReleaseSchema)` to create a new message.
  */
 export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 12);
+  messageDesc(file_lacre_v1_node, 13);
 
 /**
  * @generated from message lacre.v1.AttestResponse
@@ -580,10 +599,10 @@ export type AttestResponse = Message<"lacre.v1.AttestResponse"> & {
     case: "nonces";
   } | {
     /**
-     * @generated from field: lacre.v1.Answer answer = 3;
+     * @generated from field: lacre.v1.Answers answers = 3;
      */
-    value: Answer;
-    case: "answer";
+    value: Answers;
+    case: "answers";
   } | {
     /**
      * @generated from field: lacre.v1.Withdrawal withdrawal = 4;
@@ -620,7 +639,7 @@ export type AttestResponse = Message<"lacre.v1.AttestResponse"> & {
  * Use `create(AttestResponseSchema)` to create a new message.
  */
 export const AttestResponseSchema: GenMessage<AttestResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 13);
+  messageDesc(file_lacre_v1_node, 14);
 
 /**
  * @generated from message lacre.v1.AttestOpen
@@ -673,7 +692,7 @@ export type AttestOpen = Message<"lacre.v1.AttestOpen"> & {
  * Use `create(AttestOpenSchema)` to create a new message.
  */
 export const AttestOpenSchema: GenMessage<AttestOpen> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 14);
+  messageDesc(file_lacre_v1_node, 15);
 
 /**
  * @generated from message lacre.v1.Nonces
@@ -690,7 +709,7 @@ export type Nonces = Message<"lacre.v1.Nonces"> & {
  * Use `create(NoncesSchema)` to create a new message.
  */
 export const NoncesSchema: GenMessage<Nonces> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 15);
+  messageDesc(file_lacre_v1_node, 16);
 
 /**
  * @generated from message lacre.v1.Nonce
@@ -716,7 +735,24 @@ export type Nonce = Message<"lacre.v1.Nonce"> & {
  * Use `create(NonceSchema)` to create a new message.
  */
 export const NonceSchema: GenMessage<Nonce> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 16);
+  messageDesc(file_lacre_v1_node, 17);
+
+/**
+ * @generated from message lacre.v1.Answers
+ */
+export type Answers = Message<"lacre.v1.Answers"> & {
+  /**
+   * @generated from field: repeated lacre.v1.Answer answers = 1;
+   */
+  answers: Answer[];
+};
+
+/**
+ * Describes the message lacre.v1.Answers.
+ * Use `create(AnswersSchema)` to create a new message.
+ */
+export const AnswersSchema: GenMessage<Answers> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_node, 18);
 
 /**
  * @generated from message lacre.v1.Answer
@@ -758,7 +794,7 @@ export type Answer = Message<"lacre.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 17);
+  messageDesc(file_lacre_v1_node, 19);
 
 /**
  * @generated from message lacre.v1.Identities
@@ -787,7 +823,7 @@ export type Identities = Message<"lacre.v1.Identities"> & {
  * Use `create(IdentitiesSchema)` to create a new message.
  */
 export const IdentitiesSchema: GenMessage<Identities> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 18);
+  messageDesc(file_lacre_v1_node, 20);
 
 /**
  * @generated from message lacre.v1.X509Identity
@@ -821,7 +857,7 @@ export type X509Identity = Message<"lacre.v1.X509Identity"> & {
  * Use `create(X509IdentitySchema)` to create a new message.
  */
 export const X509IdentitySchema: GenMessage<X509Identity> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 19);
+  messageDesc(file_lacre_v1_node, 21);
 
 /**
  * @generated from message lacre.v1.QuoteNeeded
@@ -834,7 +870,7 @@ export type QuoteNeeded = Message<"lacre.v1.QuoteNeeded"> & {
  * Use `create(QuoteNeededSchema)` to create a new message.
  */
 export const QuoteNeededSchema: GenMessage<QuoteNeeded> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 20);
+  messageDesc(file_lacre_v1_node, 22);
 
 /**
  * @generated from message lacre.v1.Refusal
@@ -872,7 +908,7 @@ export type Refusal = Message<"lacre.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 21);
+  messageDesc(file_lacre_v1_node, 23);
 
 /**
  * Withdrawn streams and ids are over: the agent releases nothing of them.
@@ -897,7 +933,7 @@ export type Withdrawal = Message<"lacre.v1.Withdrawal"> & {
  * Use `create(WithdrawalSchema)` to create a new message.
  */
 export const WithdrawalSchema: GenMessage<Withdrawal> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 22);
+  messageDesc(file_lacre_v1_node, 24);
 
 /**
  * @generated from message lacre.v1.BundleUpdate
@@ -916,7 +952,7 @@ export type BundleUpdate = Message<"lacre.v1.BundleUpdate"> & {
  * Use `create(BundleUpdateSchema)` to create a new message.
  */
 export const BundleUpdateSchema: GenMessage<BundleUpdate> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 23);
+  messageDesc(file_lacre_v1_node, 25);
 
 /**
  * @generated from message lacre.v1.EntriesChanged
@@ -929,7 +965,7 @@ export type EntriesChanged = Message<"lacre.v1.EntriesChanged"> & {
  * Use `create(EntriesChangedSchema)` to create a new message.
  */
 export const EntriesChangedSchema: GenMessage<EntriesChanged> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 24);
+  messageDesc(file_lacre_v1_node, 26);
 
 /**
  * @generated from message lacre.v1.NodeVerdict
@@ -951,7 +987,7 @@ export type NodeVerdict = Message<"lacre.v1.NodeVerdict"> & {
  * Use `create(NodeVerdictSchema)` to create a new message.
  */
 export const NodeVerdictSchema: GenMessage<NodeVerdict> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 25);
+  messageDesc(file_lacre_v1_node, 27);
 
 /**
  * A call that the server ends carries a Refusal as error detail where there is a verdict to show.
