@@ -12,16 +12,13 @@ import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { buildNative } from './build-native.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const work = join(root, 'build/executable');
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
 /**
  * Closed by its own settings: no option from NODE_OPTIONS, from arguments or from files (execArgvExtension none), no
  * debugger on SIGUSR1, no cached code from a folder (its code cache is inside).
  */
-const SEA = {
-  main: join(work, 'main.cjs'),
-  output: join(work, 'lacre.blob'),
+export const SEA = {
   disableExperimentalSEAWarning: true,
   useCodeCache: true,
   useSnapshot: false,
@@ -43,8 +40,6 @@ export { fail as labUp, fail as labDown };`;
 
 /** import.meta.url means nothing in CommonJS; nothing that the executable runs reads files beside itself. */
 const BUNDLE: BuildOptions = {
-  entryPoints: [join(root, 'src/main.ts')],
-  outfile: SEA.main,
   bundle: true,
   platform: 'node',
   format: 'cjs',
@@ -64,7 +59,7 @@ function run(command: string, args: string[]): void {
 }
 
 /** Node without its symbols: 18 MB less. Stripped before injection: after it, the file would not start. */
-function strippedNode(node: string): string {
+function strippedNode(node: string, work: string): string {
   const { size, mtimeMs } = statSync(node);
   const stripped = join(work, `node-${process.version}-${size}-${Math.trunc(mtimeMs)}`);
   if (existsSync(stripped)) return stripped;
@@ -81,15 +76,27 @@ export interface BuiltExecutable {
   readonly made: boolean;
 }
 
+/** What an executable is made from, and where it goes; paths from the project's root. */
+export interface ExecutableOptions {
+  readonly entry: string;
+  readonly output: string;
+  /** Folder for what lies between. */
+  readonly work: string;
+}
+
+const LACRE: ExecutableOptions = { entry: 'src/main.ts', output: 'dist/lacre', work: 'build/executable' };
+
 /** Builds the executable where its inputs have changed. Throws where a tool is missing or fails. */
-export async function buildExecutable(): Promise<BuiltExecutable> {
+export async function buildExecutable(options: ExecutableOptions = LACRE): Promise<BuiltExecutable> {
+  const work = join(root, options.work);
   mkdirSync(work, { recursive: true });
-  const path = join(root, 'dist/lacre');
+  const path = join(root, options.output);
+  const [main, output] = [join(work, 'main.cjs'), join(work, 'lacre.blob')];
   const native = buildNative();
-  await build(BUNDLE);
+  await build({ ...BUNDLE, entryPoints: [join(root, options.entry)], outfile: main });
   const inputs = createHash('sha256');
-  for (const file of [SEA.main, native]) inputs.update(createHash('sha256').update(readFileSync(file)).digest());
-  inputs.update(JSON.stringify([process.version, process.arch, { ...SEA, main: '', output: '' }]));
+  for (const file of [main, native]) inputs.update(createHash('sha256').update(readFileSync(file)).digest());
+  inputs.update(JSON.stringify([process.version, process.arch, SEA]));
   const digest = inputs.digest('hex');
   const mark = `${path}.inputs`;
   if (existsSync(path) && existsSync(mark) && readFileSync(mark, 'utf8').startsWith(`${digest} `)) {
@@ -97,14 +104,14 @@ export async function buildExecutable(): Promise<BuiltExecutable> {
     return { path, sha256, bytes: statSync(path).size, made: false };
   }
   const config = join(work, 'sea.json');
-  writeFileSync(config, JSON.stringify({ ...SEA, assets: { 'lacre.node': native } }));
+  writeFileSync(config, JSON.stringify({ ...SEA, main, output, assets: { 'lacre.node': native } }));
   run(process.execPath, ['--predictable', '--experimental-sea-config', config]);
   mkdirSync(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}`;
   try {
-    writeFileSync(partial, readFileSync(strippedNode(process.execPath)));
+    writeFileSync(partial, readFileSync(strippedNode(process.execPath, work)));
     const postject = join(root, 'node_modules/postject/dist/cli.js');
-    run(process.execPath, [postject, partial, 'NODE_SEA_BLOB', SEA.output, '--sentinel-fuse', FUSE]);
+    run(process.execPath, [postject, partial, 'NODE_SEA_BLOB', output, '--sentinel-fuse', FUSE]);
     chmodSync(partial, 0o755);
     const sha256 = createHash('sha256').update(readFileSync(partial)).digest('hex');
     renameSync(partial, path);

@@ -39,7 +39,7 @@ export class NativeAdmin implements Disposable {
       files: FileTable.of(files),
     });
     await this.#admin.approveHost(parts('host', host, files));
-    const program = [{ ...(await this.#node.program()), mode: 0o755 }];
+    const imageFiles = await this.#node.files();
     const reference = {
       manifestDigest: image.manifestDigest,
       configDigest: image.configDigest,
@@ -48,10 +48,10 @@ export class NativeAdmin implements Disposable {
       environment: ['PATH=/bin'],
       workingDir: '/',
       user: '0:0',
-      fileCount: 1n,
+      fileCount: BigInt(imageFiles.length),
       entrypointPath: '/bin/app',
     };
-    await this.#admin.approveImage(parts('image', reference, program));
+    await this.#admin.approveImage(parts('image', reference, imageFiles));
   }
 
   /** Puts the node's EK into the inventory. */

@@ -1,15 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildNative } from '../../scripts/build-native.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
+import type { ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { parsePublicArea } from '../../src/tpm/public-area.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
-import { type EndSignal, NativePrograms } from './native-programs.ts';
+import { type EndSignal, NativePrograms, type ProgramCommands } from './native-programs.ts';
 import { type EnginePlace, OciContainer, ociRuntime, RANGE_LENGTH, type SimulatedImage } from './oci-container.ts';
 import { type HostProcess, SimulatedHost } from './simulated-host.ts';
 import { SoftwareTpm, softwareTpmMissing } from './software-tpm.ts';
@@ -26,6 +27,12 @@ export interface NativeNodeOptions {
   readonly quoteMs?: number;
   /** Further lines of the server's configuration. */
   readonly serverSettings?: string;
+  /** Source of the image's program; by default relay.c. */
+  readonly program?: 'relay.c' | 'door.c';
+  /** Further files of the image: path in it → path here. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** By default from sources. */
+  readonly commands?: ProgramCommands;
 }
 
 /** Why a native node cannot run here; undefined where it can. */
@@ -58,6 +65,7 @@ export class NativeNode {
   #kernel: KernelSimulator;
   readonly #host: SimulatedHost;
   readonly #options: NativeNodeOptions;
+  #files: Promise<ReferenceFile[]> | undefined;
 
   private constructor(
     options: NativeNodeOptions,
@@ -100,7 +108,7 @@ export class NativeNode {
     const ek = parsePublicArea((await client.createEndorsementKey()).public);
     await client.close();
     const host = await SimulatedHost.start();
-    const programs = await NativePrograms.create(directory, host);
+    const programs = await NativePrograms.create(directory, host, options.commands);
     return new NativeNode(options, { directory, image, tpm, proxy, kernel, host, programs }, ekSha256Hex(ek.spki));
   }
 
@@ -121,25 +129,38 @@ export class NativeNode {
     return seededDigest(this.#options, label);
   }
 
-  /** A container of the image comes up; the kernel measures its program unless `measured` is false. */
+  /** A container of the image comes up; the kernel measures the image's files unless `measured` is false. */
   async addContainer(name: string, measured = true): Promise<OciContainer> {
     const uidBase = POOL_BASE + RANGE_LENGTH * this.containers.length;
     const directory = join(this.directory, 'containers', name);
     const place = this.#place;
     const agentFolder = join(this.directory, 'agent');
     const options = { name, host: this.#host, place, image: this.image, uidBase, agentFolder, directory };
-    if (measured) await this.#kernel.measureContainer(await this.program(), { uid: uidBase });
+    for (const file of measured ? await this.files() : []) await this.#kernel.measureContainer(file, { uid: uidBase });
     const container = await OciContainer.start(options);
     this.containers.push(container);
     return container;
   }
 
-  /** The image's one file. */
-  async program(): Promise<{ path: string; sha256: Uint8Array }> {
-    return { path: '/bin/app', sha256: sha256(new Uint8Array(await readFile(this.image.program))) };
+  /** The image's program. */
+  program(): Promise<ReferenceFile> {
+    return this.#file('/bin/app');
   }
 
-  startServer(): Promise<void> {
+  /** All files of the image. */
+  files(): Promise<ReferenceFile[]> {
+    this.#files ??= Promise.all(
+      ['/bin/app', ...Object.keys(this.#options.files ?? {})].map((path) => this.#file(path)),
+    );
+    return this.#files;
+  }
+
+  async #file(path: string): Promise<ReferenceFile> {
+    return { path, sha256: sha256(new Uint8Array(await readFile(join(this.image.root, path)))), mode: 0o755 };
+  }
+
+  /** @param settings further lines of its configuration, instead of those that the node was made with */
+  startServer(settings = this.#options.serverSettings ?? ''): Promise<void> {
     return this.programs.startServer([
       `trust_domain: ${TRUST_DOMAIN}`,
       `listen: 127.0.0.1:${this.programs.port}`,
@@ -147,7 +168,7 @@ export class NativeNode {
       `admin: { socket: ${this.programs.adminSocket} }`,
       `verifier: { socket: ${this.programs.verifierSocket} }`,
       `endorsement: { roots: [{ path: ${this.tpm.rootPath}, tier: software }] }`,
-      this.#options.serverSettings ?? '',
+      settings,
     ]);
   }
 
@@ -236,10 +257,20 @@ async function bootKernel(options: NativeNodeOptions, directory: string, proxy: 
 export const HOST_PATHS: readonly string[] = ['/init', '/sbin/init', '/usr/bin/podman', '/usr/bin/crun'];
 
 async function buildImage(options: NativeNodeOptions, directory: string): Promise<SimulatedImage> {
-  const program = join(directory, 'app');
-  const source = fileURLToPath(new URL('relay.c', import.meta.url));
+  const root = join(directory, 'image');
+  for (const folder of ['bin', 'dev', 'proc', 'run/relay', 'run/lacre'])
+    await mkdir(join(root, folder), { recursive: true });
+  const program = join(root, 'bin/app');
+  const source = fileURLToPath(new URL(options.program ?? 'relay.c', import.meta.url));
   const { status, stderr } = spawnSync('gcc', ['-O1', '-static', '-o', program, source], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`gcc could not compile relay.c: ${stderr}`);
+  if (status !== 0) throw new Error(`gcc could not compile ${source}: ${stderr}`);
+  for (const [path, from] of Object.entries(options.files ?? {})) await copyFile(from, join(root, path));
   const digest = (label: string) => `sha256:${Buffer.from(seededDigest(options, label)).toString('hex')}`;
-  return { name: 'registry.test/app:1', manifestDigest: digest('manifest'), configDigest: digest('config'), program };
+  return {
+    name: 'registry.test/app:1',
+    manifestDigest: digest('manifest'),
+    configDigest: digest('config'),
+    program,
+    root,
+  };
 }

@@ -10,6 +10,17 @@ import type { HostProcess, SimulatedHost } from './simulated-host.ts';
 /** Signals that end a program: at once, or in order. */
 export type EndSignal = 'SIGKILL' | 'SIGTERM';
 
+/** How the programs are started; each gets its configuration's path as a last argument. */
+export interface ProgramCommands {
+  readonly server: readonly string[];
+  readonly agent: readonly string[];
+}
+
+const FROM_SOURCES: ProgramCommands = {
+  server: [process.execPath, main('run-server.ts')],
+  agent: [process.execPath, main('run-agent.ts')],
+};
+
 /** Server and agent as processes of their own, the agent on the simulated host. */
 export class NativePrograms {
   readonly adminSocket: string;
@@ -21,10 +32,12 @@ export class NativePrograms {
   readonly log: string[] = [];
   readonly #directory: string;
   readonly #host: SimulatedHost;
+  readonly #commands: ProgramCommands;
   #server: ChildProcess | undefined;
   #agent: HostProcess | undefined;
 
-  private constructor(directory: string, host: SimulatedHost, port: number) {
+  private constructor(directory: string, host: SimulatedHost, port: number, commands: ProgramCommands) {
+    this.#commands = commands;
     this.#directory = directory;
     this.#host = host;
     this.port = port;
@@ -33,8 +46,12 @@ export class NativePrograms {
     this.workloadSocket = join(directory, 'agent/workload.sock');
   }
 
-  static async create(directory: string, host: SimulatedHost): Promise<NativePrograms> {
-    return new NativePrograms(directory, host, await freePort());
+  static async create(
+    directory: string,
+    host: SimulatedHost,
+    commands: ProgramCommands = FROM_SOURCES,
+  ): Promise<NativePrograms> {
+    return new NativePrograms(directory, host, await freePort(), commands);
   }
 
   get serverPid(): number | undefined {
@@ -50,7 +67,8 @@ export class NativePrograms {
     const config = join(this.#directory, 'server.yaml');
     await writeFile(config, lines.join('\n'));
     await rm(this.adminSocket, { force: true });
-    const server = spawn(process.execPath, [main('run-server.ts'), config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const [program = '', ...args] = this.#commands.server;
+    const server = spawn(program, [...args, config], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#server = server;
     this.#keepLog('server', server.stderr);
     await this.appears(this.adminSocket, once(server, 'exit'));
@@ -61,7 +79,8 @@ export class NativePrograms {
     const config = join(this.#directory, 'agent.yaml');
     await writeFile(config, lines.join('\n'));
     await rm(this.workloadSocket, { force: true });
-    const agent = await this.#host.spawn(process.execPath, [main('run-agent.ts'), config]);
+    const [program = '', ...args] = this.#commands.agent;
+    const agent = await this.#host.spawn(program, [...args, config]);
     this.#agent = agent;
     this.#keepLog('agent', agent.stderr);
     await this.appears(this.workloadSocket, agent.ended);

@@ -1,13 +1,11 @@
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { ociConfig } from './oci-config.ts';
 import type { SimulatedHost } from './simulated-host.ts';
 
-const run = promisify(execFile);
 const RUNTIMES = ['runc', 'crun'];
 
 /** Where podman would keep its things; the agent reads them there. */
@@ -18,15 +16,17 @@ export interface EnginePlace {
   readonly run: string;
 }
 
-/** An image of one program. */
+/** An image: one program, and what may lie beside it. */
 export interface SimulatedImage {
   readonly name: string;
   /** sha256:… */
   readonly manifestDigest: string;
   /** sha256:… */
   readonly configDigest: string;
-  /** Statically linked; becomes /bin/app. */
+  /** Its /bin/app, statically linked. */
   readonly program: string;
+  /** Its root: what every container of it has as lower folder. */
+  readonly root: string;
 }
 
 /** Options of OciContainer.start. */
@@ -78,16 +78,14 @@ export class OciContainer {
   }
 
   static async start(options: ContainerOptions): Promise<OciContainer> {
-    const { directory, place, image } = options;
+    const { directory, place } = options;
     started += 1;
     const id = createHash('sha256').update(`${options.name} ${started} ${directory}`).digest('hex');
     await rm(directory, { recursive: true, force: true });
     const userdata = join(place.storage, 'overlay-containers', id, 'userdata');
     const runUserdata = join(place.run, 'overlay-containers', id, 'userdata');
-    const folders = ['bin', 'dev', 'proc', 'run/relay', 'run/lacre'].map((folder) => join(directory, 'lower', folder));
     const own = ['merged', 'upper', 'relay', 'agent'].map((folder) => join(directory, folder));
-    for (const folder of [...folders, ...own, userdata, runUserdata]) await mkdir(folder, { recursive: true });
-    await run('cp', [image.program, join(directory, 'lower/bin/app')]);
+    for (const folder of [...own, userdata, runUserdata]) await mkdir(folder, { recursive: true });
     await chown(join(directory, 'relay'), options.uidBase, options.uidBase);
     const config = JSON.stringify(ociConfig(id, directory, options.uidBase, RANGE_LENGTH));
     await writeFile(join(userdata, 'config.json'), config);
@@ -130,12 +128,12 @@ function runtimeCommand(directory: string): string {
 }
 
 /** The root is kernel overlay, as podman makes it; bind mounts are noexec before the runtime takes them (crun 1.8). */
-function startScript({ directory, agentFolder }: ContainerOptions, id: string, pidFile: string): string {
+function startScript({ directory, agentFolder, image }: ContainerOptions, id: string, pidFile: string): string {
   return [
     `cd ${directory}`,
     'mount -t tmpfs tmpfs upper',
     'mkdir upper/upper upper/work',
-    'mount -t overlay overlay -o lowerdir=lower,upperdir=upper/upper,workdir=upper/work merged',
+    `mount -t overlay overlay -o lowerdir=${image.root},upperdir=upper/upper,workdir=upper/work merged`,
     'mount --bind relay relay',
     'mount -o remount,bind,noexec,nosuid,nodev relay',
     `mount --bind ${agentFolder} agent`,
