@@ -102,12 +102,16 @@ switch (what) {
     installPackages(['lab', 'test'], { say, fail, optional: process.env.CI !== 'true' });
     process.exit(await steps(args.length > 0 ? tests(args) : [...checks(), ...tests(args)]));
     break;
+  case 'bench':
+    installPackages(['lab', 'test'], { say, fail, optional: true });
+    process.exit(await become(node, [join(root, 'bench/main.ts'), ...args]));
+    break;
   case 'generate':
     process.exit(await steps([['generate', node, ['scripts/generate.ts']]]));
     break;
   default:
     fail(
-      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate or npm run lacre`,
+      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate, npm run bench or npm run lacre`,
       2,
     );
 }

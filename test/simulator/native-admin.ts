@@ -68,27 +68,29 @@ export class NativeAdmin implements Disposable {
   }
 
   /** An entry for one container by its name; `more` values of type lacre. The kernel of the machine that tests run on may leave a host open. */
-  async addEntry(containerName: string, more: readonly string[] = []): Promise<void> {
-    const selectors = [
-      `image-name:${this.#node.image.name}`,
-      `container-name:${containerName}`,
-      'attribution:exact',
-      'config:image',
-      'host:open',
-      ...more,
-    ];
+  addEntry(containerName: string, more: readonly string[] = []): Promise<void> {
+    return this.addEntries([containerName], more);
+  }
+
+  /** The same for many containers. */
+  async addEntries(containerNames: readonly string[], more: readonly string[] = []): Promise<void> {
     const parentPath = this.#node.spiffeId.slice(`spiffe://${TRUST_DOMAIN}`.length);
-    const { results } = await this.#client.service(Entry).batchCreateEntry({
-      entries: [
-        {
-          spiffeId: { trustDomain: TRUST_DOMAIN, path: `/${containerName}` },
-          parentId: { trustDomain: TRUST_DOMAIN, path: parentPath },
-          selectors: selectors.map((value) => ({ type: 'lacre', value })),
-        },
-      ],
-    });
-    const [result] = results;
-    if (result?.status?.code !== 0) throw new Error(result?.status?.message ?? 'no entry was made');
+    const entries = containerNames.map((containerName) => ({
+      spiffeId: { trustDomain: TRUST_DOMAIN, path: `/${containerName}` },
+      parentId: { trustDomain: TRUST_DOMAIN, path: parentPath },
+      selectors: [
+        `image-name:${this.#node.image.name}`,
+        `container-name:${containerName}`,
+        'attribution:exact',
+        'config:image',
+        'host:open',
+        ...more,
+      ].map((value) => ({ type: 'lacre', value })),
+    }));
+    const { results } = await this.#client.service(Entry).batchCreateEntry({ entries });
+    const failed = results.find(({ status }) => status?.code !== 0);
+    if (failed !== undefined || results.length !== entries.length)
+      throw new Error(failed?.status?.message ?? 'no entry was made');
   }
 
   /** The trust domain's certificates, as an operator would hand them to a node. */
