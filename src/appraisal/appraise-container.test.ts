@@ -41,6 +41,7 @@ test('a container as its image says: every selector, no finding', () => {
       `lacre:image:sha256:${'1'.repeat(64)}`,
       'lacre:image:proven',
       'lacre:image-name:registry.example/orders:1',
+      'lacre:entrypoint:/app/orders',
       'lacre:attribution:exact',
       'lacre:config:image',
       'lacre:coverage:exec',

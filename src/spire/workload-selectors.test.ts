@@ -5,6 +5,7 @@ import { missingOf, selectorValues } from './workload-selectors.ts';
 const OWN = [
   `lacre:image:sha256:${'1'.repeat(64)}`,
   'lacre:image-name:registry.test/app:1',
+  'lacre:entrypoint:/bin/app',
   'lacre:attribution:exact',
   'lacre:config:image',
   'lacre:coverage:exec',
@@ -25,6 +26,7 @@ test('SPIRE gets each rung that a stricter one fulfils, docker’s forms, and no
     'config:image',
     'coverage:exec',
     'docker:label:tier:web',
+    'entrypoint:/bin/app',
     'host:open',
     'host:standard',
     'image-name:registry.test/app:1',

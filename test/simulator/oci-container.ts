@@ -156,7 +156,10 @@ async function enterContainer(place: EnginePlace, { name, image }: ContainerOpti
   await mkdir(join(images, imageId), { recursive: true });
   await writeFile(join(images, 'images.json'), JSON.stringify([{ id: imageId, digest: image.manifestDigest }]));
   const blob = `=${Buffer.from(image.configDigest).toString('base64')}`;
-  await writeFile(join(images, imageId, blob), JSON.stringify({ config: { Env: ['PATH=/bin'], Labels: {} } }));
+  await writeFile(
+    join(images, imageId, blob),
+    JSON.stringify({ config: { Env: ['PATH=/bin'], Labels: { tier: 'a:b' } } }),
+  );
 }
 
 async function leaveContainer(place: EnginePlace, id: string): Promise<void> {

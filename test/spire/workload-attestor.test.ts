@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { WorkloadClient } from '../agent/workload-client.ts';
 import { TRUST_DOMAIN } from '../simulator/native-node.ts';
 import {
   ask,
@@ -25,7 +26,11 @@ describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concur
       `lacre:image-name:${bed.node.image.name}`,
       'lacre:attribution:exact',
       'lacre:container-name:orders',
+      'lacre:entrypoint:/bin/app',
+      'lacre:docker:label:tier:a:b',
     ]);
+    await bed.addEntry('other', NODE, ['lacre:container-name:orders', 'lacre:docker:label:tier:a']);
+    await bed.addEntry('another', NODE, ['lacre:container-name:orders', 'lacre:entrypoint:/bin/ap']);
     await bed.addEntry('rogue', NODE, [`lacre:image-name:${bed.node.image.name}`, 'lacre:container-name:rogue']);
     await bed.startAgent({ workload: bed.workloadData() });
   });
@@ -38,6 +43,11 @@ describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concur
     const orders = await bed.node.addContainer('orders');
     const outcome = await untilServed(orders);
     assert.equal(resultOf(outcome), `spiffe://${TRUST_DOMAIN}/orders`, await bed.logText());
+    assert.deepEqual(
+      await spiffeIds(orders),
+      [`spiffe://${TRUST_DOMAIN}/orders`],
+      'of entries that fit, and no others',
+    );
   });
 
   test('one that ran a file of no image gets none, and the log says which', async () => {
@@ -88,6 +98,11 @@ describe('WorkloadAttestor "lacre" in an unmodified spire-agent', { skip, concur
     assert.match(line, /on_drift: must be/);
   });
 });
+
+async function spiffeIds(workload: Workload): Promise<string[]> {
+  using client = new WorkloadClient(workload.relayPath);
+  return (await client.response(0, 8_000)).svids.map((svid) => svid.spiffeId);
+}
 
 /** Workloads of SPIRE ask again where they are denied: entries reach the agent after some seconds. */
 async function untilServed(workload: Workload) {

@@ -15,7 +15,7 @@ export interface ContainerFacts {
 
 /**
  * The selectors of a trusted container and its caller, "type:value": Lacre's own, its node's, and the forms of SPIRE's
- * docker and unix workload attestors. Proven are image, host, root, coverage; names, labels, uid and gid are the node's
+ * docker and unix workload attestors. Proven are image, entrypoint, host, root, coverage; names, labels, uid and gid are the node's
  * claims.
  */
 export function containerSelectors(facts: ContainerFacts): string[] {
@@ -27,6 +27,8 @@ export function containerSelectors(facts: ContainerFacts): string[] {
     `lacre:image:${image.manifestDigest}`,
     `lacre:image:${isImageProven(facts, { exact, reads }) ? 'proven' : 'claimed'}`,
     ...image.names.map((name) => `lacre:image-name:${name}`),
+    // Trusted is only a container in whose domain the kernel saw this file executed, with the image's digest.
+    ...(image.entrypointPath === '' ? [] : [`lacre:entrypoint:${image.entrypointPath}`]),
     `lacre:attribution:${exact ? 'exact' : 'shared'}`,
     `lacre:config:${facts.changed ? 'changed' : 'image'}`,
     'lacre:coverage:exec',

@@ -21,6 +21,7 @@ export type Ladder = keyof typeof LADDERS;
 const MATCHED: ReadonlyMap<string, RegExp> = new Map([
   ['image', /^(proven|claimed|sha256:[0-9a-f]{64})$/],
   ['image-name', /./],
+  ['entrypoint', /^\/./],
   ['container-name', /./],
   ['container', /^closed$/],
   ['range', /^(fresh|reused)$/],
