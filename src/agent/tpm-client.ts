@@ -160,9 +160,9 @@ export class TpmClient {
     });
   }
 
-  /** Extends a PCR of the SHA-256 bank by a digest of 32 bytes, as a kernel does. */
-  pcrExtend(pcr: number, sha256: Uint8Array): Promise<void> {
-    return this.#executor.exclusive(() => this.#executor.run(extendPcr(pcr, sha256)));
+  /** Extends a PCR of the SHA-256 bank by digests of 32 bytes, one to four, as a kernel does. */
+  pcrExtend(pcr: number, ...sha256: readonly Uint8Array[]): Promise<void> {
+    return this.#executor.exclusive(() => this.#executor.run(extendPcr(pcr, ...sha256)));
   }
 
   /** Flushes all that is loaded and ends the connection. */

@@ -114,19 +114,32 @@ async function* relay(
     const challenged = await nextResponse(responses);
     if (challenged.case !== 'challenge') throw new LacreError('spire.node.protocol', 'the verifier sent no challenge');
     yield challengeOf({ case: 'challenge', value: challenged.value });
+    // A verifier that refuses what came so far ends it, whatever the node still means to send.
+    const result = nextResponse(responses);
     for (;;) {
-      const { steps, more } = await nextSteps(requests, 'challengeResponse');
+      const { steps, more } = await beforeEnd(nextSteps(requests, 'challengeResponse'), result);
       outgoing.push(steps);
       if (!more) break;
+      await beforeEnd(outgoing.taken(), result);
       yield challengeOf({ case: 'more', value: {} });
     }
-    const result = await nextResponse(responses);
-    if (result.case !== 'result') throw new LacreError('spire.node.protocol', 'the verifier sent no result');
-    yield attributesOf(result.value, trustDomain);
+    const last = await result;
+    if (last.case !== 'result') throw new LacreError('spire.node.protocol', 'the verifier sent no result');
+    yield attributesOf(last.value, trustDomain);
   } finally {
     outgoing.end();
     ended.abort();
   }
+}
+
+/** Rejects where the verifier ends first. */
+async function beforeEnd<T>(work: Promise<T>, end: Promise<unknown>): Promise<T> {
+  const ended = end.then(() => {
+    throw new LacreError('spire.node.protocol', 'the verifier ended before the evidence did');
+  });
+  // Of these two one is left alone.
+  for (const promise of [work, ended]) promise.catch(() => undefined);
+  return Promise.race([work, ended]);
 }
 
 function attributesOf({ spiffeId, selectors }: VerifyNodeResult, trustDomain: string): AttestResponse {
@@ -169,15 +182,24 @@ async function nextResponse(responses: AsyncIterator<VerifyNodeResponse>): Promi
   return next.value.step;
 }
 
-/** Steps on their way to the verifier. */
+/** Steps on their way to the verifier: those of one message of SPIRE at a time. */
 class Outgoing implements AsyncIterable<EnrolRequest> {
   readonly #queue: EnrolRequest[] = [];
   #wake: () => void = () => undefined;
+  #taken: () => void = () => undefined;
   #ended = false;
 
   push(steps: readonly EnrolRequest[]): void {
     this.#queue.push(...steps);
     this.#wake();
+  }
+
+  /** Resolves when the verifier asks for more than there is. */
+  taken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#taken = resolve;
+      this.#wake();
+    });
   }
 
   end(): void {
@@ -188,12 +210,14 @@ class Outgoing implements AsyncIterable<EnrolRequest> {
   async *[Symbol.asyncIterator](): AsyncIterator<EnrolRequest> {
     while (!this.#ended) {
       const next = this.#queue.shift();
-      if (next !== undefined) yield next;
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
+      if (next !== undefined) {
+        yield next;
+        continue;
       }
+      this.#taken();
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
     }
   }
 }

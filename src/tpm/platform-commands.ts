@@ -51,14 +51,16 @@ export function readPcrs(pcrs: readonly number[]): TpmCommand<Map<number, Uint8A
   });
 }
 
-/** TPM2_PCR_Extend (Part 3, 22.2) of the SHA-256 bank. `sha256`: 32 bytes. */
-export function extendPcr(pcr: number, sha256: Uint8Array): TpmCommand<void> {
+/** TPM2_PCR_Extend (Part 3, 22.2) of the SHA-256 bank, by each digest in turn. `sha256`: 32 bytes each, one to four. */
+export function extendPcr(pcr: number, ...sha256: readonly Uint8Array[]): TpmCommand<void> {
+  const parameters = new ByteWriter().u32(sha256.length);
+  for (const digest of sha256) parameters.u16(ALG.SHA256).bytes(digest);
   return buildCommand({
     name: 'TPM2_PCR_Extend',
     code: COMMAND.PCR_EXTEND,
     handles: [pcr],
     sessions: [EMPTY_PASSWORD],
-    parameters: new ByteWriter().u32(1).u16(ALG.SHA256).bytes(sha256).finish(),
+    parameters: parameters.finish(),
     read: () => undefined,
   });
 }

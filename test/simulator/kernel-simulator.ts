@@ -12,6 +12,9 @@ import {
   violationEntry,
 } from './list-entry.ts';
 
+/** A TPML_DIGEST_VALUES has room for as many digests as the TPM has hash algorithms; swtpm has four. */
+const DIGESTS_PER_EXTEND = 4;
+
 /** Options of a KernelSimulator. */
 export interface KernelOptions {
   /** A TPM that was just powered on, as openTpm takes it: its PCRs are extended. */
@@ -93,6 +96,13 @@ export class KernelSimulator {
     return turn;
   }
 
+  /** As append, for many entries that the list doesn't have: in few writes, and four extensions in one command. */
+  appendAll(entries: readonly ListEntry[]): Promise<void> {
+    const turn = this.#turn.then(() => this.#appendAll(entries));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
   /** Adds bytes to the list that the TPM never saw: a list that lies. */
   async forge(entry: ListEntry): Promise<void> {
     await appendFile(this.listPath, entry.bytes);
@@ -101,6 +111,18 @@ export class KernelSimulator {
   /** Ends the connection to the TPM; the files stay. */
   async close(): Promise<void> {
     await this.#tpm.close();
+  }
+
+  async #appendAll(entries: readonly ListEntry[]): Promise<void> {
+    for (const { identity } of entries) this.#known.add(identity);
+    await appendFile(this.listPath, Buffer.concat(entries.map(({ bytes }) => bytes)));
+    for (const [pcr, ofPcr] of Map.groupBy(entries, (entry) => entry.pcr)) {
+      for (let at = 0; at < ofPcr.length; at += DIGESTS_PER_EXTEND) {
+        const digests = ofPcr.slice(at, at + DIGESTS_PER_EXTEND).map(({ extend }) => extend);
+        await this.#tpm.pcrExtend(pcr, ...digests);
+      }
+    }
+    this.#count += entries.length;
   }
 
   async #append(entry: ListEntry): Promise<boolean> {

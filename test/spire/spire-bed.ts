@@ -30,6 +30,8 @@ export interface SpireOptions {
   readonly workload?: readonly string[] | undefined;
   /** True: node attestation by Lacre's plugins; else by join token. */
   readonly nodePlugins?: boolean;
+  /** The agent's; by default the server's. */
+  readonly trustDomain?: string;
   /** Lines of the server half's plugin_data. */
   readonly serverHalf?: readonly string[];
 }
@@ -40,14 +42,15 @@ export class SpireBed implements AsyncDisposable {
   readonly admin: NativeAdmin;
   readonly log: string[] = [];
   readonly apiSocket: string;
-  readonly #port: number;
+  /** spire-server's, on 127.0.0.1. */
+  readonly port: number;
   #server: ChildProcess | undefined;
   #agent: HostProcess | undefined;
 
   private constructor(node: NativeNode, admin: NativeAdmin, port: number) {
     this.node = node;
     this.admin = admin;
-    this.#port = port;
+    this.port = port;
     this.apiSocket = join(node.directory, 'spire-api.sock');
   }
 
@@ -60,6 +63,12 @@ export class SpireBed implements AsyncDisposable {
     await admin.addNode();
     await writeFile(join(node.directory, 'lacre-bundle.pem'), await admin.bundlePem());
     return new SpireBed(node, admin, await freePort());
+  }
+
+  /** plugin_data of both halves on the agent's side, for this node; another folder, another attestation key. */
+  nodeData(folder = 'spire-node'): string[] {
+    const { directory, kernel } = this.node;
+    return [`data_dir = "${directory}/${folder}"`, ...this.#nodeData(kernel.listPath, kernel.eventLogPath)];
   }
 
   /** plugin_data of WorkloadAttestor "lacre" for this node; the grade of the host is what this machine's kernel has. */
@@ -82,7 +91,7 @@ export class SpireBed implements AsyncDisposable {
     const attestor = nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'server-node-attestor', data) : '';
     const text = `server {
   bind_address = "127.0.0.1"
-  bind_port = ${this.#port}
+  bind_port = ${this.port}
   socket_path = "${this.apiSocket}"
   trust_domain = "${TRUST_DOMAIN}"
   data_dir = "${directory}/spire-server"
@@ -113,24 +122,26 @@ plugins {
     throw new Error(`spire-server did not start\n${await this.logText()}`);
   }
 
-  /** @param configuration replaces the whole file where it is given */
-  async startAgent({ workload, nodePlugins = false }: SpireOptions, wait = true): Promise<void> {
-    const { directory, kernel, programs } = this.node;
+  /** @param wait until the Workload API's socket is there */
+  async startAgent(
+    { workload, nodePlugins = false, trustDomain = TRUST_DOMAIN }: SpireOptions,
+    wait = true,
+  ): Promise<void> {
+    const { directory, programs } = this.node;
     const token = nodePlugins ? '' : await this.#joinToken();
-    const nodeData = [`data_dir = "${directory}/spire-node"`, ...this.#nodeData(kernel.listPath, kernel.eventLogPath)];
     const text = `agent {
   data_dir = "${directory}/spire-agent"
   log_level = "DEBUG"
   log_file = "${directory}/spire-agent.log"
   server_address = "127.0.0.1"
-  server_port = ${this.#port}
+  server_port = ${this.port}
   socket_path = "${programs.workloadSocket}"
-  trust_domain = "${TRUST_DOMAIN}"
+  trust_domain = "${trustDomain}"
   insecure_bootstrap = true
 }
 plugins {
   KeyManager "memory" { plugin_data {} }
-  ${nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'agent-node-attestor', nodeData) : 'NodeAttestor "join_token" { plugin_data {} }'}
+  ${nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'agent-node-attestor', this.nodeData()) : 'NodeAttestor "join_token" { plugin_data {} }'}
   WorkloadAttestor "unix" { plugin_data {} }
   ${workload === undefined ? '' : external('WorkloadAttestor', 'lacre', 'workload-attestor', workload)}
 }
@@ -145,14 +156,13 @@ plugins {
   }
 
   /** Pids of the plugins that spire-agent started. */
-  async pluginPids(): Promise<number[]> {
-    const agent = this.#agent?.pid;
-    const tasks = await readdir(`/proc/${agent}/task`);
-    const lists = await Promise.all(tasks.map((task) => readFile(`/proc/${agent}/task/${task}/children`, 'utf8')));
-    return lists
-      .flatMap((list) => list.trim().split(' '))
-      .filter((pid) => pid !== '')
-      .map(Number);
+  pluginPids(): Promise<number[]> {
+    return childrenOf(this.#agent?.pid);
+  }
+
+  /** Pids of the plugins that spire-server started. */
+  serverPluginPids(): Promise<number[]> {
+    return childrenOf(this.#server?.pid);
   }
 
   get agentEnded(): Promise<unknown> | undefined {
@@ -278,6 +288,15 @@ function external(type: string, name: string, command: string, data: readonly st
       ${data.join('\n      ')}
     }
   }`;
+}
+
+async function childrenOf(pid: number | undefined): Promise<number[]> {
+  const tasks = await readdir(`/proc/${pid}/task`);
+  const lists = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8')));
+  return lists
+    .flatMap((list) => list.trim().split(' '))
+    .filter((child) => child !== '')
+    .map(Number);
 }
 
 async function freePort(): Promise<number> {
