@@ -23,6 +23,8 @@ const PACKAGES = [
   { name: 'binutils', brings: 'strip', for: ['lab', 'test'] },
   { name: 'curl', brings: 'curl', for: ['test'] },
   { name: 'crun', brings: ['/usr/bin/crun', '/usr/sbin/runc', '/usr/bin/runc'], for: ['test'] },
+  { name: 'docker.io', brings: 'dockerd', for: ['test'] },
+  { name: 'containerd', brings: 'containerd', for: ['test'] },
   { name: 'uidmap', brings: 'newuidmap', for: ['lab'], onlyUser: true },
 ];
 

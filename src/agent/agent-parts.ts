@@ -6,10 +6,10 @@ import type { AgentParts } from './agent.ts';
 import { identifyCaller, PinnedPeer } from './caller.ts';
 import type { AgentConfig } from './config.ts';
 import { ContainerWatch } from './container-watch.ts';
+import { openEngines } from './engine/engines.ts';
 import type { NodeContainers } from './evidence.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import type { Native } from './native.ts';
-import { openPodman } from './podman.ts';
 import { Proc } from './proc.ts';
 import { TpmClient } from './tpm-client.ts';
 import type { PinnedCaller } from './workload-api.ts';
@@ -37,11 +37,9 @@ export interface NodeParts extends AgentParts {
 export async function openParts(config: AgentConfig, native: Native, log: Logger): Promise<NodeParts> {
   const tpm = openWhenUsed(() => TpmClient.open(config.tpm));
   const proc = new Proc();
-  const place = config.engine.podman;
   const watch = new ContainerWatch({
-    source: openPodman(place),
+    source: openEngines(config.engine),
     proc,
-    place,
     onFault: (fault) => {
       if (fault === undefined) log.info('containers can be looked at again');
       else log.warn({ code: fault.code, ...fault.details }, fault.message);

@@ -71,7 +71,7 @@ test('what is no socket, and what the kernel does not let the agent see, is told
 /** A /proc in which this process is in a container. */
 class Contained extends Proc {
   override cgroupOwner() {
-    return { engine: 'podman' as const, containerId: 'c'.repeat(64) };
+    return { engine: 'podman' as const, containerId: 'c'.repeat(64), path: `/libpod-${'c'.repeat(64)}` };
   }
 }
 

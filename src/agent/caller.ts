@@ -128,7 +128,7 @@ async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Pro
   }
   const container = await refresh(owner.containerId);
   if (container === undefined) {
-    const sentence = `podman has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
+    const sentence = `${owner.engine} has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
   }
   const executable = proc.executable(peer.pid);

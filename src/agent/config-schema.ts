@@ -4,6 +4,8 @@ import { LOG_SETTINGS } from '../log-settings.ts';
 const MEASUREMENTS = '/sys/kernel/security/ima/binary_runtime_measurements';
 const EVENT_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
 
+const DEFAULT_PODMAN = { storage: '/var/lib/containers/storage', run: '/run/containers/storage' };
+
 function isHostAndPort(text: string): boolean {
   const match = /^(?:\[[0-9a-fA-F:.%]+\]|[^\s:[\]/@]+):(\d{1,5})$/.exec(text);
   return match !== null && Number(match[1]) <= 65_535;
@@ -17,18 +19,73 @@ function path(description: string) {
     .meta({ description });
 }
 
+function socket(engine: string, path: string) {
+  return z
+    .string('a path is needed')
+    .min(1, 'a path is needed')
+    .max(4096, 'a path has at most 4096 characters')
+    .default(path)
+    .meta({ description: `${engine}'s socket.` });
+}
+
+function cri(
+  engine: string,
+  name: string,
+  at: { readonly socket: string; readonly data: string; readonly state: string },
+) {
+  return z
+    .strictObject({
+      socket: socket(engine, at.socket),
+      data: path(`${engine}'s root.`).default(at.data),
+      state: path(`${engine}'s state.`).default(at.state),
+    })
+    .optional()
+    .meta({
+      description: `${engine}, by the container runtime interface that it gives the kubelet. \`${name}: {}\` for its defaults.`,
+    });
+}
+
 const engine = z
   .strictObject({
     podman: z
       .strictObject({
-        storage: path("podman's storage: its graph root.").default('/var/lib/containers/storage'),
-        run: path("podman's run root.").default('/run/containers/storage'),
+        storage: path("podman's storage: its graph root.").default(DEFAULT_PODMAN.storage),
+        run: path("podman's run root.").default(DEFAULT_PODMAN.run),
         socket: path("podman's REST socket; left out, its files are read.").optional(),
       })
-      .prefault({})
-      .meta({ description: 'podman, run by root.' }),
+      .optional()
+      .meta({ description: 'podman, run by root. Where no engine is named it is this one, with its defaults.' }),
+    docker: z
+      .strictObject({
+        socket: socket('Docker', '/run/docker.sock'),
+        data: path("Docker's data root.").default('/var/lib/docker'),
+        bundles: z
+          .array(path('A folder of bundles.'), 'a list of paths is needed')
+          .min(1, 'a folder is needed')
+          .max(8, 'a list has at most 8 folders')
+          .default([
+            '/run/containerd/io.containerd.runtime.v2.task/moby',
+            '/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby',
+          ])
+          .meta({ description: "Where Docker's containerd keeps what its containers were started with." }),
+      })
+      .optional()
+      .meta({ description: 'Docker 20.10 or later. `docker: {}` for its defaults.' }),
+    containerd: cri('containerd', 'containerd', {
+      socket: '/run/containerd/containerd.sock',
+      data: '/var/lib/containerd',
+      state: '/run/containerd',
+    }),
+    crio: cri('CRI-O', 'crio', {
+      socket: '/run/crio/crio.sock',
+      data: '/var/lib/containers/storage',
+      state: '/run/containers/storage',
+    }),
   })
   .prefault({})
+  .transform((named) =>
+    Object.values(named).some((one) => one !== undefined) ? named : { ...named, podman: DEFAULT_PODMAN },
+  )
   .meta({ description: 'Where the containers of this node are found.' });
 
 /** The file as it is written: snake_case keys. */

@@ -32,7 +32,7 @@ test('what must be given is server, trust domain and bundle; the rest has its st
   const config = parseAgentConfig('agent.yaml', SMALLEST);
   assert.equal(config.tpm, 'device:/dev/tpmrm0');
   assert.equal(config.workload_socket, '/run/lacre/agent/workload.sock');
-  assert.equal(config.engine.podman.storage, '/var/lib/containers/storage');
+  assert.equal(config.engine.podman?.storage, '/var/lib/containers/storage');
   assert.equal(config.log.level, 'info');
 });
 

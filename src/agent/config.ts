@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { readConfigFile } from '../config-file.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type AgentConfigFile, AgentConfigSchema } from './config-schema.ts';
+import type { EnginePlaces } from './engine/engines.ts';
 
 /** Configuration of the agent as the program uses it. */
 export interface AgentConfig {
@@ -17,9 +18,7 @@ export interface AgentConfig {
   readonly endorsementIntermediates: readonly Uint8Array[];
   readonly measurementList: string;
   readonly eventLog: string;
-  readonly engine: {
-    readonly podman: { readonly storage: string; readonly run: string; readonly socket?: string | undefined };
-  };
+  readonly engine: EnginePlaces;
   readonly log: AgentConfigFile['log'];
 }
 

@@ -1,10 +1,9 @@
-import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { isDeviceNode } from '../container/closedness.ts';
 import type { MountLine } from '../container/mount-info.ts';
 import { type Mount, MountSchema } from '../proto/lacre/v1/record_pb.ts';
 import type { OciMount } from './podman-config.ts';
-import type { EngineContainer, PodmanPlace } from './podman-source.ts';
+import type { EngineContainer, EngineGround } from './podman-source.ts';
 
 const KERNEL_TYPES: ReadonlySet<string> = new Set([
   ...['proc', 'sysfs', 'cgroup', 'cgroup2', 'devpts', 'mqueue', 'securityfs', 'debugfs', 'tracefs', 'bpf'],
@@ -16,7 +15,7 @@ const ENGINE_SOCKETS = [
 ];
 
 /** What the record says of a container's mounts: the kernel's lines, and where the engine says that each comes from. */
-export function recordMounts(lines: readonly MountLine[], container: EngineContainer, place: PodmanPlace): Mount[] {
+export function recordMounts(lines: readonly MountLine[], container: EngineContainer): Mount[] {
   const told = new Map(container.config.mounts.map((mount) => [mount.destination, mount]));
   return lines.map((line) => {
     const mount = create(MountSchema, {
@@ -28,35 +27,29 @@ export function recordMounts(lines: readonly MountLine[], container: EngineConta
       superOptions: line.type === 'tmpfs' ? line.superOptions.join(',') : '',
       peer: line.device,
     });
-    mount.sourceKind = sourceKind(mount, told.get(line.target), container.id, place);
+    mount.sourceKind = sourceKind(mount, told.get(line.target), container.ground);
     return mount;
   });
 }
 
-function sourceKind(mount: Mount, told: OciMount | undefined, id: string, place: PodmanPlace): string {
+function sourceKind(mount: Mount, told: OciMount | undefined, ground: EngineGround): string {
   if (mount.target === '/') return 'root';
-  if (told !== undefined && commandsEngine(told.source, id, place)) return 'engine-socket';
+  if (told !== undefined && commandsEngine(told.source, ground)) return 'engine-socket';
   if (KERNEL_TYPES.has(mount.type)) return 'kernel';
   if (isDeviceNode(mount)) return 'engine';
   if (told === undefined || told.type !== 'bind') return mount.type === 'tmpfs' ? 'tmpfs' : 'bind';
-  if (ownFolders(id, place).some((folder) => within(told.source, folder))) return 'engine';
-  return within(told.source, join(place.storage, 'volumes')) ? 'volume' : 'bind';
+  if (ground.own.some((folder) => within(told.source, folder))) return 'engine';
+  return ground.volumes.some((folder) => within(told.source, folder)) ? 'volume' : 'bind';
 }
 
 /** Whether a source on the host is an engine's socket or storage, or a folder in which one of them lies. */
-function commandsEngine(source: string, id: string, place: PodmanPlace): boolean {
+function commandsEngine(source: string, { own, state, volumes, sockets }: EngineGround): boolean {
   if (!source.startsWith('/')) return false;
   const path = source.replace(/^\/var\/run(?=\/|$)/, '/run');
-  const sockets = place.socket === undefined ? ENGINE_SOCKETS : [...ENGINE_SOCKETS, place.socket];
-  if (sockets.some((socket) => within(socket, path))) return true;
-  if (ownFolders(id, place).some((folder) => within(path, folder))) return false;
-  if (within(path, join(place.storage, 'volumes')) && path !== join(place.storage, 'volumes')) return false;
-  return [place.storage, place.run].some((folder) => within(path, folder) || within(folder, path));
-}
-
-/** Where the engine keeps what it mounts into this one container. */
-function ownFolders(id: string, { storage, run }: PodmanPlace): string[] {
-  return [storage, run].map((root) => join(root, 'overlay-containers', id, 'userdata'));
+  if ([...ENGINE_SOCKETS, ...sockets].some((socket) => within(socket, path))) return true;
+  if (own.some((folder) => within(path, folder))) return false;
+  if (volumes.some((folder) => within(path, folder) && path !== folder)) return false;
+  return state.some((folder) => within(path, folder) || within(folder, path));
 }
 
 /** Whether a path is a folder itself or lies in it. */

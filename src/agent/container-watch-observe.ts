@@ -17,7 +17,7 @@ import {
 } from '../proto/lacre/v1/record_pb.ts';
 import { recordMounts } from './container-watch-mount.ts';
 import { type ProcessSummary, summarizeProcesses } from './container-watch-process.ts';
-import type { EngineContainer, PodmanPlace } from './podman-source.ts';
+import type { EngineContainer } from './podman-source.ts';
 import { isMissing, NAMESPACES, type Namespaces, type Proc } from './proc.ts';
 
 /** A running container as it was seen at one moment: the kernel's word where it has one, else the engine's. */
@@ -64,13 +64,11 @@ const MAX_LABEL_LENGTH = 4096;
 /** Looks at containers; keeps of each what spares making the same record again. */
 export class ContainerObserver {
   readonly #proc: Proc;
-  readonly #place: PodmanPlace;
   readonly #mounts = new Map<string, KnownMounts>();
   readonly #records = new Map<string, KnownRecord>();
 
-  constructor(proc: Proc, place: PodmanPlace) {
+  constructor(proc: Proc) {
     this.#proc = proc;
-    this.#place = place;
   }
 
   /**
@@ -97,8 +95,8 @@ export class ContainerObserver {
     const proc = this.#proc;
     const pid = engine.initPid;
     const initStartTicks = proc.startTicks(pid);
-    const cgroup = proc.cgroupText(pid);
-    if (parseCgroup(cgroup)?.containerId !== engine.id) return undefined;
+    const owner = parseCgroup(proc.cgroupText(pid));
+    if (owner?.containerId !== engine.id) return undefined;
     const status = proc.status(pid);
     const uidMap = proc.uidMap(pid);
     const namespaces = proc.namespaces(pid);
@@ -106,7 +104,7 @@ export class ContainerObserver {
     const seen = {
       initStartTicks,
       mounts: this.#mountsOf(engine),
-      processes: summarizeProcesses(proc, status, containerCgroup(cgroup, engine.id)),
+      processes: summarizeProcesses(proc, status, owner.path),
       uidMap,
       hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === proc.hostNamespaces()[kind]),
     };
@@ -134,7 +132,7 @@ export class ContainerObserver {
     const raw = this.#proc.mountInfo(engine.initPid);
     const known = this.#mounts.get(engine.id);
     if (known?.engine === engine && known.raw.equals(raw)) return known.mounts;
-    const mounts = recordMounts(parseMountInfo(raw), engine, this.#place);
+    const mounts = recordMounts(parseMountInfo(raw), engine);
     this.#mounts.set(engine.id, { engine, raw, mounts });
     return mounts;
   }
@@ -146,7 +144,7 @@ function recordOf(engine: EngineContainer, seen: Seen): Container {
   return makeContainer({
     id: engine.id,
     sandboxId: engine.sandboxId,
-    engine: 'podman',
+    engine: engine.engine,
     name: engine.name,
     initStartTicks: seen.initStartTicks,
     imageName: engine.imageName,
@@ -190,14 +188,6 @@ function isStarting(
   if (extents > 0 && !unfiltered && !unbound) return false;
   const age = proc.uptimeSeconds() - Number(startTicks) / TICKS;
   return age < STARTING_SECONDS;
-}
-
-/** The container's own cgroup: its first process may be in one below. */
-function containerCgroup(text: string, id: string): string {
-  const path = text.split('\n').find((line) => line.startsWith('0::')) ?? '';
-  const components = path.slice(3).split('/');
-  const own = components.findIndex((component) => component === `libpod-${id}` || component === `libpod-${id}.scope`);
-  return components.slice(0, own + 1).join('/');
 }
 
 /** Sorted; labels over the record's bounds are left out: they select nothing then. */

@@ -81,7 +81,7 @@ describe('real containers of podman', { skip }, () => {
   });
 
   function watching(source: ReturnType<typeof openPodman>, onDiff: (diff: ContainerDiff) => void): ContainerWatch {
-    return new ContainerWatch({ source, proc: bed.proc, place: bed.place, onDiff, intervalMs: 100 });
+    return new ContainerWatch({ source, proc: bed.proc, onDiff, intervalMs: 100 });
   }
 
   function claimOf(id: string): Container {
@@ -286,7 +286,6 @@ describe('real containers of podman', { skip }, () => {
     const rest = new ContainerWatch({
       source: openPodman({ ...bed.place, socket }),
       proc: bed.proc,
-      place: bed.place,
     });
     await rest.look();
     await watch.look();
@@ -316,7 +315,7 @@ describe('real containers of podman', { skip }, () => {
   test('files that a crash or an attacker left behind end in one error, and nothing is forgotten', async () => {
     const id = bed.run('kept', 11, BED_IMAGE, 'sleep');
     const faults: (LacreError | undefined)[] = [];
-    const options = { source: openPodman(bed.place), proc: bed.proc, place: bed.place, intervalMs: 20 };
+    const options = { source: openPodman(bed.place), proc: bed.proc, intervalMs: 20 };
     const careful = new ContainerWatch({ ...options, onFault: (fault) => faults.push(fault) });
     await careful.start();
     assert.ok(careful.containers.has(id));

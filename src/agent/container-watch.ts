@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { equalBytes } from '../bytes/equal.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { ContainerObserver, type ObservedContainer } from './container-watch-observe.ts';
-import { type ContainerSource, type EngineContainer, engineFault, type PodmanPlace } from './podman-source.ts';
+import { type ContainerSource, type EngineContainer, engineFault } from './podman-source.ts';
 import type { Proc } from './proc.ts';
 
 /** What changed between two looks at the node's containers. */
@@ -15,7 +15,6 @@ export interface ContainerDiff {
 export interface ContainerWatchOptions {
   readonly source: ContainerSource;
   readonly proc: Proc;
-  readonly place: PodmanPlace;
   /** From the end of one look to the next; 1 s by default. */
   readonly intervalMs?: number;
   /** An engine that answers later counts as one that doesn't; 5 s by default. */
@@ -49,7 +48,7 @@ export class ContainerWatch {
 
   constructor(options: ContainerWatchOptions) {
     this.#options = options;
-    this.#observer = new ContainerObserver(options.proc, options.place);
+    this.#observer = new ContainerObserver(options.proc);
     this.#intervalMs = options.intervalMs ?? 1000;
     this.#timeoutMs = options.timeoutMs ?? 5000;
   }
@@ -153,7 +152,8 @@ export class ContainerWatch {
     const diff = difference(before, seen);
     if (diff.changed.length > 0 || diff.gone.length > 0) await this.#options.onDiff?.(diff);
     // The others are told all the same; one that can't be looked at is a fault, not a silence.
-    if (faults.length > 0) throw faults[0];
+    const fault = faults[0] ?? this.#options.source.fault;
+    if (fault !== undefined) throw fault;
   }
 
   #observe(engine: EngineContainer): ObservedContainer | undefined {

@@ -40,7 +40,11 @@ const POD = /([0-9a-f]{64})(?:\.slice)?[/:].*libpod/;
 
 /** Parses config.json. Throws container.proc.malformed. */
 export function parseOciConfig(text: string): OciConfig {
-  const config = parseJsonObject('config.json', text);
+  return ociConfigOf(parseJsonObject('config.json', text));
+}
+
+/** The same of a config.json that is part of something else. Throws container.proc.malformed. */
+export function ociConfigOf(config: JsonObject): OciConfig {
   const process = objectOf('process', config['process']);
   const user = objectOf('process.user', process['user'] ?? {});
   const linux = objectOf('linux', config['linux'] ?? {});

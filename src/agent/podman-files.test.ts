@@ -52,9 +52,10 @@ test('a running container, by the files of a real one', async () => {
   const [container, ...more] = await source.list();
   assert.ok(container);
   assert.equal(more.length, 0);
-  const { config, ...rest } = container;
+  const { config, ground, ...rest } = container;
   assert.deepEqual(rest, {
     id: ID,
+    engine: 'podman',
     name: 'web',
     sandboxId: '',
     initPid: 177,
@@ -64,6 +65,7 @@ test('a running container, by the files of a real one', async () => {
     imageEnvironment: ['A=1'],
     labels: new Map([['x', 'y']]),
   });
+  assert.ok(ground.own.every((path) => path.endsWith(`/overlay-containers/${ID}/userdata`)));
   assert.deepEqual(config.argv, ['/bin/app', 'sleep', '1000']);
   assert.equal(config.rootReadOnly, true);
   assert.equal(config.privileged, false);

@@ -2,7 +2,14 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { listOf, objectOf, parseJson, parseJsonObject, textOf, textsOf } from '../container/json-value.ts';
 import { type OciConfig, parseOciConfig } from './podman-config.ts';
-import { type ContainerSource, type EngineContainer, engineFault, type PodmanPlace } from './podman-source.ts';
+import {
+  type ContainerSource,
+  type EngineContainer,
+  type EngineGround,
+  engineFault,
+  type PodmanPlace,
+  podmanGround,
+} from './podman-source.ts';
 import { isMissing, readBounded } from './proc.ts';
 
 /** A container of containers.json (containers/storage). */
@@ -102,7 +109,8 @@ export class PodmanFiles implements ContainerSource {
     const config = await this.#parsed(path, MAX_CONFIG_BYTES, parseOciConfig);
     if (config === undefined) return undefined;
     const image = await this.#image(stored.image);
-    const container = engineContainer(stored, pid.value, config.value, { ...image, manifestDigest });
+    const ground = podmanGround({ storage: this.#storage, run: this.#run }, stored.id);
+    const container = engineContainer(stored, pid.value, ground, config.value, { ...image, manifestDigest });
     this.#known.set(stored.id, { state, container });
     return container;
   }
@@ -147,11 +155,14 @@ export class PodmanFiles implements ContainerSource {
 function engineContainer(
   stored: StoredContainer,
   initPid: number,
+  ground: EngineGround,
   config: OciConfig,
   image: ImageConfig & { readonly manifestDigest: string },
 ): EngineContainer {
   return {
     id: stored.id,
+    engine: 'podman',
+    ground,
     name: stored.name,
     sandboxId: config.sandboxId,
     initPid,

@@ -77,7 +77,6 @@ test('a watch goes on while its engine hangs, and says so once', async () => {
   const watch = new ContainerWatch({
     source: hanging,
     proc: new Proc(),
-    place: { storage: '/s', run: '/r' },
     intervalMs: 10,
     timeoutMs: 30,
     onFault: (fault) => faults.push(fault?.message),

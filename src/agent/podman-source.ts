@@ -1,16 +1,32 @@
+import { join } from 'node:path';
+import type { EngineName } from '../container/cgroup.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { OciConfig } from './podman-config.ts';
+
+/** Folders and sockets of an engine, as far as they concern one container. */
+export interface EngineGround {
+  /** Where the engine keeps what it mounts into this one container. */
+  readonly own: readonly string[];
+  /** Its storage and state: whoever has one of them mounted commands the engine. */
+  readonly state: readonly string[];
+  /** Where it keeps volumes, inside `state`. */
+  readonly volumes: readonly string[];
+  /** Through which it takes commands, besides the places that every engine has by default. */
+  readonly sockets: readonly string[];
+}
 
 /** A running container as its engine has it. Nothing of it is the kernel's word. */
 export interface EngineContainer {
   readonly id: string;
+  readonly engine: EngineName;
+  readonly ground: EngineGround;
   readonly name: string;
   /** Of its pod; empty: none. */
   readonly sandboxId: string;
   /** Pid of its first process, on the host. */
   readonly initPid: number;
   readonly imageName: string;
-  /** "sha256:…", or empty where the engine knows none. */
+  /** "sha256:…", or empty where the engine knows none, or may know an index's instead. */
   readonly manifestDigest: string;
   readonly configDigest: string;
   /** The image's NAME=value. */
@@ -28,6 +44,8 @@ export interface ContainerSource {
    * Throws agent.engine.unavailable.
    */
   list(): Promise<EngineContainer[]>;
+  /** Why a part of the last list is not new; undefined: all of it is. */
+  readonly fault?: LacreError | undefined;
 }
 
 /** podman's folders and, where its labels and pods are wanted, its socket. */
@@ -38,6 +56,16 @@ export interface PodmanPlace {
   readonly run: string;
   /** REST socket; undefined: its files are read, which needs no service. */
   readonly socket?: string | undefined;
+}
+
+/** Ground of a podman container. */
+export function podmanGround({ storage, run, socket }: PodmanPlace, id: string): EngineGround {
+  return {
+    own: [storage, run].map((root) => join(root, 'overlay-containers', id, 'userdata')),
+    state: [storage, run],
+    volumes: [join(storage, 'volumes')],
+    sockets: socket === undefined ? [] : [socket],
+  };
 }
 
 /** The error of an engine that can't be read. */

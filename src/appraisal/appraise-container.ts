@@ -1,5 +1,6 @@
 import { equalBytes } from '../bytes/equal.ts';
 import { openMounts } from '../container/closedness.ts';
+import { imageKeyOf } from '../container/record.ts';
 import { compareConfiguration } from './configuration.ts';
 import type { ContainerEvidence } from './container-evidence.ts';
 import { entrypointFindings, judgeFiles } from './container-file.ts';
@@ -18,13 +19,14 @@ export function appraiseContainer(evidence: ContainerEvidence): Verdict {
   const { container, evidenceTime } = evidence;
   const { id } = container.claim;
   const placed = [...hostFindings(evidence), ...callerFindings(evidence), ...attributionFindings(evidence)];
-  const image = evidence.images(container.claim.manifestDigest);
+  const key = imageKeyOf(container.claim);
+  const image = evidence.images(key);
   if (image === undefined) {
     const name = container.claim.imageName || 'without a name';
     const unknown = fatalFinding(
       'appraisal.image.unknown',
       id,
-      `nobody approved the image ${name} (${container.claim.manifestDigest || 'no digest'})`,
+      `nobody approved the image ${name} (${key || 'no digest'})`,
     );
     return concludeVerdict(id, [...placed, unknown], [], evidenceTime);
   }
@@ -159,8 +161,10 @@ function violationFinding({ epoch, container }: ContainerEvidence): Finding {
 }
 
 function imageFindings({ container }: ContainerEvidence, image: ImageReference): Finding[] {
-  const { id, configDigest } = container.claim;
-  if (configDigest === image.configDigest) return [];
+  const { id, configDigest, manifestDigest } = container.claim;
+  // An engine that tells the manifest's digest alone says no less: the manifest names its configuration.
+  if (configDigest === image.configDigest || (configDigest === '' && manifestDigest === image.manifestDigest))
+    return [];
   return [
     fatalFinding(
       'appraisal.image.differs',

@@ -21,8 +21,8 @@ export interface ContainerEvidence {
   /** The reference values that the host was appraised by. */
   readonly host: HostReference | undefined;
   readonly hostVerdict: Verdict;
-  /** Approved reference values by manifest digest; the same object for as long as they are the same. */
-  readonly images: (manifestDigest: string) => ImageReference | undefined;
+  /** Approved reference values by manifest digest or configuration digest (imageKeyOf); the same object for as long as they are the same. */
+  readonly images: (digest: string) => ImageReference | undefined;
   /** Whether an image has a file with this content at this path, and no other approved image has it there. */
   readonly isDistinctive: (image: ImageReference, path: string, sha256Hex: string) => boolean;
   readonly evidenceTime: Date;

@@ -5,7 +5,7 @@ import {
   type Classification,
   type ReasonCode,
 } from './attribution.ts';
-import type { ClaimedContainer } from './record.ts';
+import { type ClaimedContainer, imageKeyOf } from './record.ts';
 import { rangeKey, type UidRange } from './uid-map.ts';
 
 /** Key of the domain of all containers that have no range of their own. */
@@ -21,7 +21,7 @@ export interface Domain {
   readonly range: UidRange | undefined;
   /** Ids of those that run. */
   readonly containers: readonly string[];
-  /** Of all images recorded in it, now or before in this epoch. */
+  /** Of all images recorded in it, now or before in this epoch; of the configuration where no manifest is told (imageKeyOf). */
   readonly manifestDigests: ReadonlySet<string>;
   /** The weakest of its containers. */
   readonly attribution: Attribution;
@@ -70,10 +70,11 @@ export class DomainHistory {
 
   /** Records a container that runs in this domain, and why it is less than exact. */
   record(container: ClaimedContainer, reasons: readonly AttributionReason[]): boolean {
-    const { id, manifestDigest } = container.claim;
+    const { id } = container.claim;
+    const image = imageKeyOf(container.claim);
     if (this.#occupants.size < MAX_REMEMBERED) this.#occupants.add(id);
     // An image that is not remembered explains nothing: over the bound entries are only refused.
-    if (manifestDigest !== '' && this.#manifestDigests.size < MAX_REMEMBERED) this.#manifestDigests.add(manifestDigest);
+    if (image !== '' && this.#manifestDigests.size < MAX_REMEMBERED) this.#manifestDigests.add(image);
     return this.remember(reasons);
   }
 

@@ -31,7 +31,6 @@ test('uid_map: hostile text is refused', () => {
 });
 
 test('cgroup: both managers, and cgroups that a container makes below its own', () => {
-  const podman = { engine: 'podman', containerId: ID };
   const paths = [
     `/libpod_parent/libpod-${ID}`,
     `/machine.slice/libpod-${ID}.scope`,
@@ -41,8 +40,27 @@ test('cgroup: both managers, and cgroups that a container makes below its own', 
     `/libpod_parent/libpod-${ID}/libpod-${OTHER}.scope`,
     `/machine.slice/machine-libpod_pod_${OTHER}.slice/libpod-${ID}.scope/container`,
   ];
-  for (const path of paths) assert.deepEqual(parseCgroup(`0::${path}\n`), podman, path);
-  assert.deepEqual(parseCgroup(`9:name=systemd:/libpod-${OTHER}\n1:cpu:/\n0::${paths[0]}\n`), podman);
+  const podman = { engine: 'podman', containerId: ID };
+  for (const path of paths) assert.partialDeepStrictEqual(parseCgroup(`0::${path}\n`), podman, path);
+  assert.partialDeepStrictEqual(parseCgroup(`9:name=systemd:/libpod-${OTHER}\n1:cpu:/\n0::${paths[0]}\n`), podman);
+});
+
+test('cgroup: the containers of each engine, and their own cgroup', () => {
+  const pod = '/kubepods/besteffort/pod0f9c7a1e-0d5c-4f6e-9d5e-4a1f6c0b7f11';
+  const slice = '/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0f9c7a1e.slice';
+  for (const [own, engine] of [
+    [`/docker/${ID}`, 'docker'],
+    [`/system.slice/docker-${ID}.scope`, 'docker'],
+    [`${pod}/${ID}`, 'containerd'],
+    [`${slice}/cri-containerd-${ID}.scope`, 'containerd'],
+    [`${slice}/crio-${ID}.scope`, 'cri-o'],
+    [`${pod}/crio-${ID}`, 'cri-o'],
+    [`/libpod_parent/${OTHER}/libpod-${ID}`, 'podman'],
+  ] as const) {
+    for (const below of ['', '/init', `/libpod-${OTHER}`, `/docker/${OTHER}`, `/${OTHER}`]) {
+      assert.deepEqual(parseCgroup(`0::${own}${below}\n`), { engine, containerId: ID, path: own }, `${own}${below}`);
+    }
+  }
 });
 
 test('cgroup: what is no container’s is nobody’s', () => {
@@ -50,6 +68,9 @@ test('cgroup: what is no container’s is nobody’s', () => {
     '/',
     '/user.slice/user-1000.slice/session-1.scope',
     `/libpod_parent/libpod-conmon-${ID}`,
+    `/libpod_parent/${ID}`,
+    `/kubepods.slice/crio-conmon-${ID}.scope`,
+    '/docker/buildx',
     `/machine.slice/libpod-conmon-${ID}.scope`,
     `/xlibpod-${ID}`,
     `/libpod-${ID}x`,

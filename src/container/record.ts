@@ -102,3 +102,15 @@ export function makeContainer(fields: Omit<Partial<Container>, '$typeName' | '$u
 export function makeRecord(fields: Omit<Partial<Record>, '$typeName' | '$unknown'>): Record {
   return create(RecordSchema, { version: 1, ...fields });
 }
+
+/**
+ * By what the reference values of a container's image are looked up: the manifest's digest, or where its engine tells none
+ * (Docker, containerd and CRI-O know of many images only an index) that of the configuration, which names every layer.
+ * Empty: by nothing.
+ */
+export function imageKeyOf({
+  manifestDigest,
+  configDigest,
+}: Pick<Container, 'manifestDigest' | 'configDigest'>): string {
+  return manifestDigest || configDigest;
+}

@@ -10,7 +10,13 @@ import { type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
 import { equalBytes } from '../bytes/equal.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import type { BookMemory } from '../container/domain-book.ts';
-import { type ClaimedContainer, type ClaimedRecord, decodeRecord, encodeRecord } from '../container/record.ts';
+import {
+  type ClaimedContainer,
+  type ClaimedRecord,
+  decodeRecord,
+  encodeRecord,
+  imageKeyOf,
+} from '../container/record.ts';
 import { ListReplay } from '../ima/list-replay.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';
@@ -270,7 +276,7 @@ export class NodeState {
         containerId,
         containerName: claim.name,
         imageName: claim.imageName,
-        manifestDigest: claim.manifestDigest,
+        manifestDigest: ReferenceCache.of(this.#deps).image(imageKeyOf(claim))?.manifestDigest ?? claim.manifestDigest,
         attribution: this.#containers.placed(containerId)?.standing.attribution ?? 'host',
         running: true,
         verdict: toBinary(VerdictSchema, verdictMessage(verdict)),

@@ -17,6 +17,8 @@ export class ReferenceCache {
   readonly #store: Store;
   readonly #images = new Map<string, ImageReference | undefined>();
   readonly #hosts = new Map<string, HostReference>();
+  /** Configuration digest → manifest digest of the first image that has it; undefined: to be made anew. */
+  #manifests: Map<string, string> | undefined;
   /** Answers of `isDistinctive`, by image, path and digest, until any image changes. */
   readonly #distinctive = new Map<string, boolean>();
 
@@ -24,8 +26,7 @@ export class ReferenceCache {
     this.#store = store;
     events.prependListener('referencesChanged', ({ image, host }) => {
       if (image !== undefined) {
-        this.#images.delete(image);
-        this.#distinctive.clear();
+        this.#forget(image);
       }
       if (host !== undefined) this.#hosts.delete(host);
     });
@@ -40,13 +41,17 @@ export class ReferenceCache {
     return cache;
   }
 
-  /** Approved reference values of an image by its manifest digest; undefined: nobody approved it. */
-  readonly image = (manifestDigest: string): ImageReference | undefined => {
-    if (this.#images.has(manifestDigest)) return this.#images.get(manifestDigest);
-    const approved = this.#store.images.get(manifestDigest);
-    const image = approved && imageReferenceOf(approved.reference, this.#store.images.files(manifestDigest));
+  /**
+   * Approved reference values of an image by its manifest digest, or by its configuration's: of several with one
+   * configuration, which hold the same files, the first. Undefined: nobody approved it.
+   */
+  readonly image = (digest: string): ImageReference | undefined => {
+    if (this.#images.has(digest)) return this.#images.get(digest);
+    const { images } = this.#store;
+    const approved = images.get(digest) ?? images.get(this.#manifestOf(digest));
+    const image = approved && imageReferenceOf(approved.reference, images.files(approved.reference.manifestDigest));
     if (this.#images.size >= MAX_IMAGES) this.#images.delete(this.#images.keys().next().value ?? '');
-    this.#images.set(manifestDigest, image);
+    this.#images.set(digest, image);
     return image;
   };
 
@@ -70,6 +75,26 @@ export class ReferenceCache {
   hosts(name: string): HostReference[] {
     const names = this.#store.hosts.list().map(({ reference }) => reference.name);
     return names.filter((one) => name === '' || one === name).flatMap((one) => this.#host(one) ?? []);
+  }
+
+  /** Manifest digest of the first image with this configuration; empty: there is none. */
+  #manifestOf(configDigest: string): string {
+    this.#manifests ??= new Map(
+      this.#store.images
+        .list()
+        .map(({ reference }) => [reference.configDigest, reference.manifestDigest] as const)
+        .reverse(),
+    );
+    return this.#manifests.get(configDigest) ?? '';
+  }
+
+  /** An image was approved or is no longer: it may answer to a digest that nothing answered to. */
+  #forget(manifestDigest: string): void {
+    for (const [digest, image] of this.#images) {
+      if (image === undefined || image.manifestDigest === manifestDigest) this.#images.delete(digest);
+    }
+    this.#distinctive.clear();
+    this.#manifests = undefined;
   }
 
   #host(name: string): HostReference | undefined {

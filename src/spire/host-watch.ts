@@ -3,8 +3,8 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { NodeVerifier, type RefusedHost } from '../proto/lacre/v1/spire_pb.ts';
 import { Agent } from '../proto/spire/api/server/agent/v1/agent_pb.ts';
+import { UnixClient } from '../unix-client.ts';
 import { statusOfCall } from './plugin-status.ts';
-import { UnixClient } from './unix-client.ts';
 
 export interface HostWatchOptions {
   /** The Lacre server's verifier socket. */

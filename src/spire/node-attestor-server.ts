@@ -18,11 +18,11 @@ import {
   AttestResponseSchema,
   NodeAttestor as Service,
 } from '../proto/spire/plugin/server/nodeattestor/v1/nodeattestor_pb.ts';
+import { UnixClient } from '../unix-client.ts';
 import { HostWatch } from './host-watch.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import type { Plugin } from './plugin-runtime.ts';
 import { statusOf, statusOfCall } from './plugin-status.ts';
-import { UnixClient } from './unix-client.ts';
 import { selectorValues } from './workload-selectors.ts';
 
 const socketPath = z

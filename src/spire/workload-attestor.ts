@@ -85,7 +85,7 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
     stop.signal,
   );
   const judging = { link, parts, maxEvidenceAgeMs: config.maxEvidenceAgeMs, log };
-  const { socket } = config.agent.engine.podman;
+  const socket = config.agent.engine.podman?.socket;
   const drift = new DriftWatch({
     link,
     log,

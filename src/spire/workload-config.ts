@@ -63,6 +63,12 @@ export async function loadWorkloadConfig(
   trustDomain: string,
   file: z.output<typeof WorkloadConfigSchema>,
 ): Promise<WorkloadConfig> {
+  if (file.on_drift === 'stop' && Object.entries(file.engine).some(([name, place]) => name !== 'podman' && place)) {
+    throw new LacreError(
+      'spire.config.invalid',
+      'on_drift: "stop" is known of podman only, and another engine is configured',
+    );
+  }
   const bundle = await certificatesAt('bundle', file.bundle);
   return {
     agent: {
