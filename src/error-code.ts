@@ -185,6 +185,7 @@ export const ERROR_CODES = {
     'the TPM was reset or lost its keys: they are to be loaded anew, and evidence starts over',
   ),
   'agent.tpm.no-ek': unavailable('the TPM makes none of the endorsement keys that Lacre knows'),
+  'agent.tpm.no-bank': unavailable('the TPM has PCRs neither of SHA-256 nor of SHA-384'),
   'agent.config.invalid': invalid('the configuration of the agent is malformed'),
   'agent.environment': refused(
     'the executable was started with variables that change what it runs, and could not drop them',

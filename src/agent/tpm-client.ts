@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { parseQuote } from '../tpm/attest.ts';
 import { EMPTY_PASSWORD } from '../tpm/command.ts';
-import { CURVE, RC } from '../tpm/constants.ts';
+import { CURVE, HASH_ID, type PcrBank, RC } from '../tpm/constants.ts';
 import {
   activateCredential,
   createChild,
@@ -13,11 +13,11 @@ import {
   startPolicySession,
   type WrappedKey,
 } from '../tpm/key-commands.ts';
-import { extendPcr, listCurves, readPcrs, readTpmClock } from '../tpm/platform-commands.ts';
+import { extendPcr, listBanks, listCurves, readPcrs, readTpmClock } from '../tpm/platform-commands.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
 import { QUOTED_PCRS } from '../tpm/quote.ts';
 import { responseKind } from '../tpm/response.ts';
-import { ECC_AK_TEMPLATE, RSA_AK_TEMPLATE } from '../tpm/template.ts';
+import { type AkAlgorithm, attestationKeyTemplate } from '../tpm/template.ts';
 import {
   chooseEndorsement,
   type EndorsementChoice,
@@ -29,10 +29,10 @@ import { DEFAULT_TIMEOUTS, TpmExecutor, type TpmTimeouts } from './tpm-executor.
 
 /** Options of a TpmClient. */
 export interface TpmOptions extends Partial<TpmTimeouts> {
-  /** Algorithm of a new attestation key; by default ECC P-256, or RSA-2048 where the TPM has no such curve. */
-  readonly akAlgorithm?: 'ecc' | 'rsa';
+  /** Of a new attestation key; by default ecdsa-p256, or rsassa-2048 where the TPM has no such curve. */
+  readonly akAlgorithm?: AkAlgorithm | undefined;
   /** Name of an EK template (L-1, L-2, H-1, …); by default the first whose certificate the TPM holds. */
-  readonly ekTemplate?: string;
+  readonly ekTemplate?: string | undefined;
 }
 
 /** A loaded attestation key, and when it was. */
@@ -47,6 +47,8 @@ interface HeldKey {
   readonly wrapped: WrappedKey;
 }
 
+/** SHA-256 first, since nearly every reference is of it. */
+const BANKS: readonly PcrBank[] = ['sha256', 'sha384'];
 const NONCE_BYTES = 16;
 const MAX_PCR_READS = 4;
 
@@ -63,6 +65,7 @@ export class TpmClient {
   #choice: EndorsementChoice | undefined;
   #ek: (EndorsementKey & { readonly generation: number }) | undefined;
   #ak: LoadedAttestationKey | undefined;
+  #bank: PcrBank | undefined;
 
   private constructor(executor: TpmExecutor, options: TpmOptions) {
     this.#executor = executor;
@@ -131,15 +134,20 @@ export class TpmClient {
     });
   }
 
+  /** The PCR bank that evidence is of: SHA-256, or SHA-384 where the TPM has PCRs of that alone. Throws agent.tpm.no-bank. */
+  pcrBank(): Promise<PcrBank> {
+    return this.#executor.exclusive(() => this.#findBank());
+  }
+
   /**
-   * A quote over QUOTED_PCRS, SHA-256 bank, with `extraData` (at most 64 bytes). Throws agent.tpm.reset where the key
+   * A quote over QUOTED_PCRS of `pcrBank`, with `extraData` (at most 64 bytes). Throws agent.tpm.reset where the key
    * went with a reset or a lost connection: createAttestationKey(saved) brings it back, in a new epoch.
    */
   quote(extraData: Uint8Array): Promise<QuoteAnswer> {
     return this.#executor.exclusive(async () => {
       const ak = this.#requireAk();
       try {
-        const answer = await this.#executor.run(quotePcrs(ak.handle, extraData, QUOTED_PCRS));
+        const answer = await this.#executor.run(quotePcrs(ak.handle, extraData, await this.#findBank(), QUOTED_PCRS));
         if (parseQuote(answer.attest).clock.resetCount !== ak.resetCount) throw this.#reset();
         return answer;
       } catch (error) {
@@ -148,21 +156,24 @@ export class TpmClient {
     });
   }
 
-  /** Values of PCRs of the SHA-256 bank, unsigned: for diagnosis, never evidence. */
+  /** Values of PCRs of `pcrBank`, unsigned: for diagnosis, never evidence. */
   pcrRead(pcrs: readonly number[]): Promise<Map<number, Uint8Array>> {
     return this.#executor.exclusive(async () => {
       const values = new Map<number, Uint8Array>();
       for (let reads = 0; reads < MAX_PCR_READS && values.size < pcrs.length; reads++) {
         const missing = pcrs.filter((pcr) => !values.has(pcr));
-        for (const [pcr, value] of await this.#executor.run(readPcrs(missing))) values.set(pcr, value);
+        const read = await this.#executor.run(readPcrs(await this.#findBank(), missing));
+        for (const [pcr, value] of read) values.set(pcr, value);
       }
       return values;
     });
   }
 
-  /** Extends a PCR of the SHA-256 bank by digests of 32 bytes, one to four, as a kernel does. */
-  pcrExtend(pcr: number, ...sha256: readonly Uint8Array[]): Promise<void> {
-    return this.#executor.exclusive(() => this.#executor.run(extendPcr(pcr, ...sha256)));
+  /** Extends a PCR of `pcrBank` by digests of its length, one to four, as a kernel does. */
+  pcrExtend(pcr: number, ...digests: readonly Uint8Array[]): Promise<void> {
+    return this.#executor.exclusive(async () =>
+      this.#executor.run(extendPcr(pcr, await this.#findBank(), ...digests)),
+    );
   }
 
   /** Flushes all that is loaded and ends the connection. */
@@ -204,13 +215,26 @@ export class TpmClient {
   }
 
   async #create(ek: EndorsementKey): Promise<HeldKey> {
-    const hasCurve = (await this.#executor.run(listCurves())).includes(CURVE.P256);
-    const algorithm = this.#options.akAlgorithm ?? (hasCurve ? 'ecc' : 'rsa');
-    const template = algorithm === 'ecc' ? ECC_AK_TEMPLATE : RSA_AK_TEMPLATE;
+    const template = attestationKeyTemplate(this.#options.akAlgorithm ?? (await this.#usualAlgorithm()));
     const create = (session: number) => this.#executor.run(createChild(ek.handle, session, template));
     const wrapped = await this.#authorized(ek, create);
     const handle = await this.#authorized(ek, (session) => this.#executor.run(loadChild(ek.handle, session, wrapped)));
     return { handle: this.#executor.hold(handle), wrapped };
+  }
+
+  async #usualAlgorithm(): Promise<AkAlgorithm> {
+    const curves = await this.#executor.run(listCurves());
+    return curves.includes(CURVE.P256) ? 'ecdsa-p256' : 'rsassa-2048';
+  }
+
+  async #findBank(): Promise<PcrBank> {
+    if (this.#bank !== undefined) return this.#bank;
+    const banks = await this.#executor.run(listBanks());
+    this.#bank = BANKS.find((bank) => banks.includes(HASH_ID[bank]));
+    if (this.#bank !== undefined) return this.#bank;
+    throw new LacreError('agent.tpm.no-bank', 'the TPM has neither PCRs of SHA-256 nor of SHA-384', {
+      banks: banks.map((id) => `0x${id.toString(16)}`).join(),
+    });
   }
 
   /** Runs `use` with a session that opens the EK: an empty password, or its policy, PolicySecret of the hierarchy. */

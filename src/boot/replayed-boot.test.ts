@@ -106,7 +106,7 @@ test('values are copies, PCRs from 16 on have none, and nobody else makes a repl
   boot.pcr(0).fill(0);
   assert.notDeepEqual(boot.pcr(0), ZERO_SHA256);
   assert.throws(() => boot.pcr(16), RangeError);
-  assert.throws(() => Reflect.construct(ReplayedBoot, [Symbol('other'), [], []]), TypeError);
+  assert.throws(() => Reflect.construct(ReplayedBoot, [Symbol('other'), 'sha256', [], []]), TypeError);
   assert.equal(ReplayedBoot.isReplayed({ ...boot }), false);
   assert.equal(ReplayedBoot.isReplayed(boot), true);
 });

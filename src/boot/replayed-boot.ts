@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { sha256 } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 import type { Bank, BootEvent } from './event-log.ts';
 import { EV_NO_ACTION } from './event-type.ts';
 
@@ -10,16 +10,18 @@ const STARTUP_LOCALITY = Buffer.from('StartupLocality\0', 'latin1');
 const MAKE = Symbol('only replayEventLog makes one');
 
 /**
- * A log and the values of the SHA-256 bank that it leads to. Consistent in itself; proven of this machine as soon as a
+ * A log and the values of one bank that it leads to. Consistent in itself; proven of this machine as soon as a
  * quote explains these values, and then only digests and their order within each PCR: types and data remain claims.
  */
 export class ReplayedBoot {
   readonly #brand = true;
+  readonly bank: PcrBank;
   readonly events: readonly BootEvent[];
   readonly #values: readonly Uint8Array[];
 
-  constructor(token: typeof MAKE, events: readonly BootEvent[], values: readonly Uint8Array[]) {
+  constructor(token: typeof MAKE, bank: PcrBank, events: readonly BootEvent[], values: readonly Uint8Array[]) {
     if (token !== MAKE) throw new TypeError('use replayEventLog');
+    this.bank = bank;
     this.events = events;
     this.#values = values;
   }
@@ -28,7 +30,7 @@ export class ReplayedBoot {
     return #brand in value;
   }
 
-  /** Value of a PCR from 0 to 15 when the firmware's log ends: 32 bytes, a copy. */
+  /** Value of a PCR from 0 to 15 when the firmware's log ends: as long as the bank's digests, a copy. */
   pcr(number: number): Uint8Array {
     const value = this.#values[number];
     if (value === undefined) throw new RangeError(`a boot log is not replayed into PCR ${number}`);
@@ -45,23 +47,35 @@ export class ReplayedBoot {
     return this.events.filter((event) => event.pcr === pcr && event.type !== EV_NO_ACTION);
   }
 
-  /** SHA-256 digests that were extended into a PCR, in their order: all that the PCR's value proves. */
+  /** Digests of the bank that were extended into a PCR, in their order: all that the PCR's value proves. */
   eventDigests(pcr: number): Uint8Array[] {
-    return this.extended(pcr).map((event) => digestOf(event, 'sha256'));
+    return this.extended(pcr).map((event) => digestOf(event, this.bank));
   }
 
-  /** What the kernel's first measurement must hold: SHA-256 of PCR 0 to 9 (ima_calc_boot_aggregate). */
+  /** What the kernel's first measurement must hold: the bank's digest over PCR 0 to 9 (ima_calc_boot_aggregate). */
   bootAggregate(): Uint8Array {
-    return sha256(...this.#values.slice(0, 10));
+    const digest = createHash(this.bank);
+    for (const value of this.#values.slice(0, 10)) digest.update(value);
+    return new Uint8Array(digest.digest());
   }
 }
 
 /**
- * Replays a log into the SHA-256 bank. PCR 0 starts at the locality that the log states (10.4.5.3).
- * Throws boot.log.bank where an event has no SHA-256 digest, boot.log.malformed for a StartupLocality that is out of place.
+ * The bank that evidence of a boot is of: SHA-256 where every event that extends has such a digest, else SHA-384. A
+ * property of the log, so that verifier and node never differ, and a boot has one (docs/decisions/0007).
  */
-export function replayEventLog(events: readonly BootEvent[]): ReplayedBoot {
-  return new ReplayedBoot(MAKE, events, foldBank(events, 'sha256'));
+export function bankOf(events: readonly BootEvent[]): PcrBank {
+  const has = (bank: PcrBank) =>
+    events.every((event) => event.type === EV_NO_ACTION || event.digests[bank] !== undefined);
+  return !has('sha256') && has('sha384') ? 'sha384' : 'sha256';
+}
+
+/**
+ * Replays a log into one bank. PCR 0 starts at the locality that the log states (10.4.5.3).
+ * Throws boot.log.bank where an event has no digest of it, boot.log.malformed for a StartupLocality that is out of place.
+ */
+export function replayEventLog(events: readonly BootEvent[], bank: PcrBank = 'sha256'): ReplayedBoot {
+  return new ReplayedBoot(MAKE, bank, events, foldBank(events, bank));
 }
 
 /**

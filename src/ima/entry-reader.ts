@@ -1,4 +1,5 @@
 import { LacreError } from '../lacre-error.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 import { Frame } from './frame.ts';
 import { decodeName } from './measured-name.ts';
 import type { Measurement, MeasurementKind } from './measurement.ts';
@@ -24,9 +25,9 @@ export class EntryReader {
     return this.#frame.read(buffer, start, list);
   }
 
-  /** What the kernel extended for the entry last framed: 32 latin1 characters. */
-  digest(buffer: Buffer): string {
-    return this.#frame.digest(buffer);
+  /** What the kernel extended into a bank for the entry last framed: a latin1 character a byte. */
+  digest(buffer: Buffer, bank: PcrBank): string {
+    return this.#frame.digest(buffer, bank);
   }
 
   /** PCR of the entry last framed. Throws ima.entry.pcr. */

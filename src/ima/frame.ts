@@ -1,13 +1,17 @@
 import { hash } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
+import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 
 /** Bounds of one entry. Paths of the kernel end at 4,096 bytes; a buffer (critical data) may be long. */
 export const FRAME_LIMITS = { templateNameBytes: 64, dataBytes: 64 * 1024, legacyNameBytes: 255 } as const;
 
 const DIGEST_BYTES = 20;
 const HEADER_BYTES = 4 + DIGEST_BYTES + 4;
-/** What a violation folds into every SHA-256 PCR instead of a digest (ima_init_digests). */
-const VIOLATION_DIGEST = '\xff'.repeat(32);
+/** What a violation folds into a PCR of each bank instead of a digest (ima_init_digests). */
+const VIOLATION_DIGESTS: Readonly<Record<PcrBank, string>> = {
+  sha256: '\xff'.repeat(DIGEST_LENGTH.sha256),
+  sha384: '\xff'.repeat(DIGEST_LENGTH.sha384),
+};
 /** The template `ima` hashes its name in a field of 256 bytes (ima_calc_field_array_hash_tfm). */
 const LEGACY_HASHED_BYTES = DIGEST_BYTES + FRAME_LIMITS.legacyNameBytes + 1;
 
@@ -50,14 +54,14 @@ export class Frame {
     return 0;
   }
 
-  /** What the kernel extends for the entry: SHA-256 over its template data, as 32 latin1 characters. */
-  digest(buffer: Buffer): string {
-    if (this.violation) return VIOLATION_DIGEST;
-    if (this.templateName !== 'ima') return hash('sha256', buffer.subarray(this.dataStart, this.end), 'binary');
+  /** What the kernel extends into a bank for the entry: its digest of the template data, a latin1 character a byte. */
+  digest(buffer: Buffer, bank: PcrBank): string {
+    if (this.violation) return VIOLATION_DIGESTS[bank];
+    if (this.templateName !== 'ima') return hash(bank, buffer.subarray(this.dataStart, this.end), 'binary');
     const padded = Buffer.alloc(LEGACY_HASHED_BYTES);
     buffer.copy(padded, 0, this.dataStart, this.dataStart + DIGEST_BYTES);
     buffer.copy(padded, DIGEST_BYTES, this.dataStart + DIGEST_BYTES + 4, this.end);
-    return hash('sha256', padded, 'binary');
+    return hash(bank, padded, 'binary');
   }
 
   /** Nearly always the name of the entry before: then no text is made. */

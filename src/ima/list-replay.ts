@@ -46,11 +46,8 @@ export class ListReplay {
   #fault: unknown;
   #searching = false;
 
-  /** @param start PCR values before the first entry: those of the boot log (ReplayedBoot.pcr), 32 bytes each. */
+  /** @param start PCR values before the first entry: those of the boot log (ReplayedBoot.pcr); their length says the bank. */
   constructor(start: ListPcrs, resumed: { index: number; byteOffset: number } = { index: 0, byteOffset: 0 }) {
-    for (const value of [start.pcr10, start.pcr13, start.pcr14]) {
-      if (value.length !== 32) throw new TypeError('a PCR of the SHA-256 bank has 32 bytes');
-    }
     this.#pending = new PendingPrefixes(start);
     this.#verifiedIndex = resumed.index;
     this.#verifiedOffset = resumed.byteOffset;
@@ -112,7 +109,7 @@ export class ListReplay {
 
   /**
    * Proves a prefix of the list by a quote: the one under which all quoted PCRs are explained together, the list's own by
-   * its entries, the others by `fixed` (the boot's, 32 bytes each). Never shorter than what is proven already.
+   * its entries, the others by `fixed` (the boot's, of the same bank). Never shorter than what is proven already.
    *
    * Throws ima.prefix.unexplained: then the quote is no evidence, and nothing changes.
    */
@@ -194,7 +191,7 @@ export class ListReplay {
     const offset = this.#offset;
     const pcr = this.#reader.pcr(offset);
     const measurement = this.#reader.measurement(buffer, this.length, offset, offset + size);
-    this.#pending.extend(pcr, this.#reader.digest(buffer));
+    this.#pending.extend(pcr, this.#reader.digest(buffer, this.#pending.bank));
     this.#ends.push(offset + size);
     this.#offset = offset + size;
     return measurement;

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
+import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 
 /** PCRs that the policy of a node measures into (DESIGN section 4). */
 export type ListPcr = 10 | 13 | 14;
 export const LIST_PCRS: readonly ListPcr[] = [10, 13, 14];
 
-/** Values of the list's PCRs at one point of it: 32 bytes each. */
+/** Values of the list's PCRs at one point of it, in one bank: 32 bytes each, or 48. */
 export interface ListPcrs {
   readonly pcr10: Uint8Array;
   readonly pcr13: Uint8Array;
@@ -24,10 +25,13 @@ type Fold = Buffer;
  * point are found by going back along the entries of each PCR.
  */
 export class PendingPrefixes {
+  readonly bank: PcrBank;
+  /** Bytes of a value. */
+  readonly #width: number;
   readonly #base: readonly Buffer[];
   readonly #now: readonly Fold[];
   /** For entry i: value of its PCR afterwards, which PCR (as index of LIST_PCRS), and the entry of that PCR before it. */
-  #values = Buffer.alloc(FIRST_CAPACITY * 32);
+  #values: Buffer;
   #slots = new Uint8Array(FIRST_CAPACITY);
   #before = new Int32Array(FIRST_CAPACITY);
   readonly #last: [number, number, number] = [-1, -1, -1];
@@ -36,26 +40,30 @@ export class PendingPrefixes {
 
   /** @param bound entries that may wait for their proof. */
   constructor(start: ListPcrs, bound: number = MAX_PENDING) {
+    this.bank = bankOfWidth(start);
+    this.#width = DIGEST_LENGTH[this.bank];
+    this.#values = Buffer.alloc(FIRST_CAPACITY * this.#width);
     this.#bound = bound;
     this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
-    this.#now = this.#base.map((value) => Buffer.concat([value, Buffer.alloc(32)]));
+    this.#now = this.#base.map((value) => Buffer.concat([value, Buffer.alloc(this.#width)]));
   }
 
   get length(): number {
     return this.#length;
   }
 
-  /** Folds the digest of the next entry (32 latin1 characters) into its PCR. Throws ima.list.oversized. */
+  /** Folds the digest of the next entry (a latin1 character a byte) into its PCR. Throws ima.list.oversized. */
   extend(pcr: ListPcr, digest: string): void {
     const slot = LIST_PCRS.indexOf(pcr);
     const fold = this.#now[slot] ?? this.#values;
     const index = this.#length;
     if (index >= this.#bound) throw tooMany(this.#bound);
     if (index >= this.#slots.length) this.#grow();
-    fold.write(digest, 32, 32, 'latin1');
-    const value = hash('sha256', fold, 'binary');
-    fold.write(value, 0, 32, 'latin1');
-    this.#values.write(value, index * 32, 32, 'latin1');
+    const width = this.#width;
+    fold.write(digest, width, width, 'latin1');
+    const value = hash(this.bank, fold, 'binary');
+    fold.write(value, 0, width, 'latin1');
+    this.#values.write(value, index * width, width, 'latin1');
     this.#slots[index] = slot;
     this.#before[index] = this.#last[slot] ?? -1;
     this.#last[slot] = index;
@@ -80,8 +88,8 @@ export class PendingPrefixes {
     [pcr10, pcr13, pcr14].forEach((value, slot) => void this.#base[slot]?.set(value));
     const left = this.#length - count;
     const capacity = Math.max(FIRST_CAPACITY, left * 2);
-    const values = Buffer.alloc(capacity * 32);
-    this.#values.copy(values, 0, count * 32, this.#length * 32);
+    const values = Buffer.alloc(capacity * this.#width);
+    this.#values.copy(values, 0, count * this.#width, this.#length * this.#width);
     const slots = new Uint8Array(capacity);
     slots.set(this.#slots.subarray(count, this.#length));
     const before = new Int32Array(capacity);
@@ -113,6 +121,8 @@ export class PendingPrefixes {
 export class PrefixWalk {
   count: number;
   readonly #base: readonly Buffer[];
+  /** Bytes of a value. */
+  readonly #width: number;
   readonly #values: Buffer;
   readonly #slots: Uint8Array;
   readonly #before: Int32Array;
@@ -127,6 +137,7 @@ export class PrefixWalk {
     last: number[],
   ) {
     this.#base = base;
+    this.#width = base[0]?.length ?? 0;
     this.#values = values;
     this.#slots = slots;
     this.#before = before;
@@ -147,12 +158,12 @@ export class PrefixWalk {
     const slot = LIST_PCRS.indexOf(pcr);
     const last = this.#last[slot] ?? -1;
     if (last < 0) this.#base[slot]?.copy(target, offset);
-    else this.#values.copy(target, offset, last * 32, last * 32 + 32);
+    else this.#values.copy(target, offset, last * this.#width, (last + 1) * this.#width);
   }
 
   pcrs(): ListPcrs {
     const [pcr10, pcr13, pcr14] = LIST_PCRS.map((pcr) => {
-      const value = Buffer.alloc(32);
+      const value = Buffer.alloc(this.#width);
       this.copyPcr(pcr, value, 0);
       return new Uint8Array(value);
     });
@@ -164,4 +175,11 @@ export class PrefixWalk {
 function tooMany(bound: number): LacreError {
   const sentence = `more than ${bound} entries of the measurement list wait for a quote`;
   return new LacreError('ima.list.oversized', sentence, { bound });
+}
+
+/** Bank whose digests are as long as these values. */
+function bankOfWidth({ pcr10, pcr13, pcr14 }: ListPcrs): PcrBank {
+  const bank = (['sha256', 'sha384'] as const).find((name) => DIGEST_LENGTH[name] === pcr10.length);
+  if (bank !== undefined && pcr13.length === pcr10.length && pcr14.length === pcr10.length) return bank;
+  throw new TypeError('PCRs of one bank have 32 bytes each, or 48');
 }

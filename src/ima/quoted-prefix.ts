@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { DIGEST_LENGTH, type HashName } from '../tpm/constants.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
 import { LIST_PCRS, type ListPcr, type PendingPrefixes, type PrefixWalk } from './pending-prefixes.ts';
 
@@ -13,17 +14,20 @@ export class QuotedPrefixSearch {
   readonly #values: Buffer | undefined;
   readonly #positions = new Map<ListPcr, number>();
   readonly #wanted: string;
+  readonly #hash: HashName;
 
   constructor(pending: PendingPrefixes, quote: VerifiedQuote, fixed: ReadonlyMap<number, Uint8Array>) {
     this.#walk = pending.walk();
     this.#wanted = Buffer.from(quote.pcrDigest).toString('latin1');
-    const values = Buffer.alloc(quote.pcrs.length * 32);
-    let complete = true;
+    this.#hash = quote.pcrDigestHash;
+    const width = DIGEST_LENGTH[quote.bank];
+    const values = Buffer.alloc(quote.pcrs.length * width);
+    let complete = quote.bank === pending.bank;
     quote.pcrs.forEach((pcr, index) => {
       const listed = LIST_PCRS.find((candidate) => candidate === pcr);
       const value = fixed.get(pcr);
-      if (listed !== undefined) this.#positions.set(listed, index * 32);
-      else if (value?.length === 32) values.set(value, index * 32);
+      if (listed !== undefined) this.#positions.set(listed, index * width);
+      else if (value?.length === width) values.set(value, index * width);
       else complete = false;
     });
     // A quote that leaves one of the list's PCRs out could not tell a prefix from a longer one.
@@ -35,7 +39,7 @@ export class QuotedPrefixSearch {
   step(steps: number): number | 'none' | 'more' {
     if (this.#values === undefined) return 'none';
     for (let i = 0; i < steps; i++) {
-      if (hash('sha256', this.#values, 'binary') === this.#wanted) return this.#walk.count;
+      if (hash(this.#hash, this.#values, 'binary') === this.#wanted) return this.#walk.count;
       if (this.#walk.count === 0) return 'none';
       this.#place(this.#walk.back());
     }

@@ -71,7 +71,7 @@ function explainingPrefixes(list: Buffer, boot: Map<number, Uint8Array>, quote: 
   for (let offset = 0, count = 1; offset < list.length; count++, offset = frame.end) {
     assert.equal(frame.read(list, offset, 0), 0, 'a recorded list ends with a whole entry');
     const before = values.get(frame.pcr) ?? ZERO_SHA256;
-    values.set(frame.pcr, sha256(before, Buffer.from(frame.digest(list), 'latin1')));
+    values.set(frame.pcr, sha256(before, Buffer.from(frame.digest(list, 'sha256'), 'latin1')));
     if (quote.explains(values)) found.push(count);
   }
   return found;

@@ -6,6 +6,7 @@ import { LacreError } from '../lacre-error.ts';
 import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
 import { WorkloadRequest_Kind as Kind } from '../proto/lacre/v1/node_pb.ts';
 import type { VerifiedAttestationKey } from '../tpm/attestation-key.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 import { batchRoot, quoteExtraData, type SubjectKind, workloadLeaf } from '../tpm/qualifying-data.ts';
 import { type VerifiedQuote, verifyQuote } from '../tpm/quote.ts';
 import { LIMITS } from './limits.ts';
@@ -102,8 +103,10 @@ export function verifyEvidence(input: {
   readonly nonce: Uint8Array;
   readonly key: VerifiedAttestationKey;
   readonly exporter: Uint8Array;
+  /** Of the boot log that the session began with. */
+  readonly bank: PcrBank;
 }): VerifiedQuote {
-  const { evidence, batch, nonce, key, exporter } = input;
+  const { evidence, batch, nonce, key, exporter, bank } = input;
   if (evidence.attest.length > LIMITS.attestBytes) throw oversized('attest', LIMITS.attestBytes);
   if (evidence.signature.length > LIMITS.signatureBytes) throw oversized('signature', LIMITS.signatureBytes);
   return verifyQuote({
@@ -111,6 +114,7 @@ export function verifyEvidence(input: {
     signature: evidence.signature,
     key,
     extraData: quoteExtraData({ akName: key.name, exporter, nonce, root: batch.root, count: batch.count }),
+    bank,
   });
 }
 

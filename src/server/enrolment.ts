@@ -144,6 +144,7 @@ export async function appraise(
       csr: hello.csr,
       exporter,
     }),
+    bank: state.bank,
   });
   requireEndorsementChild(quote, claim.endorsement.ek, claim.key.area);
   if (evidence.observation !== undefined) state.observe(evidence.observation);

@@ -6,9 +6,9 @@ import type { EpochAppraisal } from '../appraisal/epoch-appraisal.ts';
 import type { Finding } from '../appraisal/finding.ts';
 import { refuseVerdict, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { parseEventLog } from '../boot/event-log.ts';
-import { type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
+import { bankOf, type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
 import { equalBytes } from '../bytes/equal.ts';
-import { sha256Hex } from '../bytes/sha256.ts';
+import { sha256, sha256Hex } from '../bytes/sha256.ts';
 import type { BookMemory } from '../container/domain-book.ts';
 import {
   type ClaimedContainer,
@@ -18,10 +18,12 @@ import {
   imageKeyOf,
 } from '../container/record.ts';
 import { ListReplay } from '../ima/list-replay.ts';
+import type { ListPcrs } from '../ima/pending-prefixes.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';
 import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
 import type { Passage } from './epoch.ts';
 import { tell } from './events.ts';
@@ -93,8 +95,14 @@ export class NodeState {
   ): NodeState {
     if (input.eventLog.length > LIMITS.eventLogBytes)
       throw new LacreError('server.limit', 'the event log is over 1 MiB');
-    const boot = replayEventLog(parseEventLog(input.eventLog));
+    const events = parseEventLog(input.eventLog);
+    const boot = replayEventLog(events, bankOf(events));
     return new NodeState(deps, input, boot, sha256Hex(input.eventLog));
+  }
+
+  /** Bank of the boot log, and so of every quote. */
+  get bank(): PcrBank {
+    return this.#boot.bank;
   }
 
   get byteLength(): number {
@@ -288,7 +296,12 @@ export class NodeState {
   /** Where the newest quote has brought the list: what the store keeps of it. */
   point(): Pick<EpochRow, 'verifiedIndex' | 'verifiedBytes' | 'pcr10' | 'pcr13' | 'pcr14' | 'eventLogSha256Hex'> {
     const { index, byteOffset, pcrs } = this.#list.snapshot();
-    return { verifiedIndex: index, verifiedBytes: byteOffset, ...pcrs, eventLogSha256Hex: this.#eventLogSha256Hex };
+    return {
+      verifiedIndex: index,
+      verifiedBytes: byteOffset,
+      ...stored(pcrs),
+      eventLogSha256Hex: this.#eventLogSha256Hex,
+    };
   }
 
   unsavedTaints(): readonly TaintRow[] {
@@ -324,7 +337,8 @@ export class NodeState {
     const { verifiedIndex, pcr10, pcr13, pcr14 } = this.#stored;
     const seen = this.#list.pcrsAt(verifiedIndex);
     if (seen === undefined) return 'shorter';
-    const same = equalBytes(seen.pcr10, pcr10) && equalBytes(seen.pcr13, pcr13) && equalBytes(seen.pcr14, pcr14);
+    const now = stored(seen);
+    const same = equalBytes(now.pcr10, pcr10) && equalBytes(now.pcr13, pcr13) && equalBytes(now.pcr14, pcr14);
     return same ? 'same' : 'different';
   }
 
@@ -379,4 +393,10 @@ export class NodeState {
     const from = this.#list.verifiedLength;
     return verdict.findings.filter(({ fatal, logIndex }) => fatal && logIndex !== undefined && logIndex >= from);
   }
+}
+
+/** The values as the store compares them: those of a longer bank by their SHA-256, so that a row has one width. */
+function stored({ pcr10, pcr13, pcr14 }: ListPcrs): ListPcrs {
+  const narrow = (value: Uint8Array) => (value.length === 32 ? value : sha256(value));
+  return { pcr10: narrow(pcr10), pcr13: narrow(pcr13), pcr14: narrow(pcr14) };
 }

@@ -30,7 +30,8 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   const batch = await parseBatch(evidence, maxRequests(context), (id) => context.subscriptions.confirmable(id));
   for (const request of batch.requests) context.subscriptions.admit(request.id);
   const { key, exporter } = context;
-  const quote = verifyEvidence({ evidence, batch, nonce: nonce.value, key, exporter });
+  const { bank } = context.state;
+  const quote = verifyEvidence({ evidence, batch, nonce: nonce.value, key, exporter, bank });
   const point: ClockPoint = { akNameHex: quote.keyNameHex, ...quote.clock };
   if (context.clock !== undefined) requireSameEpoch(context.clock, point);
   if (!(await explained(context, quote, batch, nonce))) return;

@@ -19,6 +19,7 @@ import {
 } from './key-commands.ts';
 import {
   extendPcr,
+  listBanks,
   listCurves,
   listHandles,
   pcrSelection,
@@ -41,15 +42,16 @@ const COMMANDS: readonly TpmCommand<unknown>[] = [
   startPolicySession('sha256', new Uint8Array(16)),
   policySecretEndorsement(1),
   activateCredential(1, 2, 3, some, some),
-  quotePcrs(1, some, QUOTED_PCRS),
+  quotePcrs(1, some, 'sha384', QUOTED_PCRS),
   startup(),
-  readPcrs([0]),
-  extendPcr(10, new Uint8Array(32)),
+  readPcrs('sha256', [0]),
+  extendPcr(10, 'sha384', new Uint8Array(48)),
   readTpmClock(),
   readNvPublic(0x01c00002),
   readNv(0x01c00002, 0x01c00002, 0, 16),
   listHandles(0x80000000, 8),
   listCurves(),
+  listBanks(),
 ];
 
 function answer(tag: number, code: number, body: Uint8Array): Uint8Array {
@@ -62,7 +64,7 @@ function answer(tag: number, code: number, body: Uint8Array): Uint8Array {
 }
 
 test('a quote command is, byte for byte, that of the Library', () => {
-  const { bytes } = quotePcrs(0x80000001, fromHex('0102'), QUOTED_PCRS);
+  const { bytes } = quotePcrs(0x80000001, fromHex('0102'), 'sha256', QUOTED_PCRS);
   const expected = ['8002', '0000002f', '00000158', '80000001', '00000009', '40000009', '0000', '01', '0000'];
   const parameters = ['0002', '0102', '0010', '00000001', '000b', '03', 'ff7700'];
   const hex = [...expected, ...parameters].join('');
@@ -76,7 +78,8 @@ test('each command states its own size', () => {
 });
 
 test('a selection is a bitmap of three bytes', () => {
-  assert.equal(toHex(pcrSelection([0, 8, 23])), '00000001000b03010180');
+  assert.equal(toHex(pcrSelection('sha256', [0, 8, 23])), '00000001000b03010180');
+  assert.equal(toHex(pcrSelection('sha384', [1])), '00000001000c03020000');
 });
 
 test('whatever a TPM answers, each command reads it or throws one of two errors', () => {

@@ -95,6 +95,9 @@ export function hashOf(algorithm: number): HashName | undefined {
   return HASHES.get(algorithm);
 }
 
+/** PCR banks that evidence may be of. A node has one of them, for as long as it is in the inventory. */
+export type PcrBank = 'sha256' | 'sha384';
+
 /** Bytes of a digest. */
 export const DIGEST_LENGTH: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
 

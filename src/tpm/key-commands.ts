@@ -1,7 +1,7 @@
 import type { ByteReader } from '../bytes/byte-reader.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { buildCommand, EMPTY_PASSWORD, type TpmCommand } from './command.ts';
-import { ALG, COMMAND, HANDLE, HASH_ID, type HashName } from './constants.ts';
+import { ALG, COMMAND, HANDLE, HASH_ID, type HashName, type PcrBank } from './constants.ts';
 import { pcrSelection } from './platform-commands.ts';
 
 const MAX_PUBLIC_BYTES = 1024;
@@ -171,14 +171,19 @@ export interface QuoteAnswer {
   readonly signature: Uint8Array;
 }
 
-/** TPM2_Quote (Part 3, 18.4) over PCRs of the SHA-256 bank, in the key's own scheme. */
-export function quotePcrs(key: number, extraData: Uint8Array, pcrs: readonly number[]): TpmCommand<QuoteAnswer> {
+/** TPM2_Quote (Part 3, 18.4) over PCRs of one bank, in the key's own scheme. */
+export function quotePcrs(
+  key: number,
+  extraData: Uint8Array,
+  bank: PcrBank,
+  pcrs: readonly number[],
+): TpmCommand<QuoteAnswer> {
   return buildCommand({
     name: 'TPM2_Quote',
     code: COMMAND.QUOTE,
     handles: [key],
     sessions: [EMPTY_PASSWORD],
-    parameters: new ByteWriter().sized16(extraData).u16(ALG.NULL).bytes(pcrSelection(pcrs)).finish(),
+    parameters: new ByteWriter().sized16(extraData).u16(ALG.NULL).bytes(pcrSelection(bank, pcrs)).finish(),
     read: (reader: ByteReader) => {
       const attest = reader.sized16(MAX_BLOB_BYTES).slice();
       return { attest, signature: reader.bytes(reader.remaining).slice() };

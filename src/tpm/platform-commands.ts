@@ -2,7 +2,7 @@ import type { ByteReader } from '../bytes/byte-reader.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { type ClockInfo, readClock, readPcrSelections } from './attest.ts';
 import { buildCommand, EMPTY_PASSWORD, type TpmCommand } from './command.ts';
-import { ALG, COMMAND, HANDLE } from './constants.ts';
+import { COMMAND, HANDLE, HASH_ID, type PcrBank } from './constants.ts';
 import { malformed } from './structure.ts';
 
 /** TPMA_NV, Part 2, 13.4: who may read an index. */
@@ -10,16 +10,17 @@ const NV_OWNER_READ = 1 << 17;
 const NV_AUTH_READ = 1 << 18;
 /** TPM_CAP, Part 2, 6.12. */
 const CAP_HANDLES = 1;
+const CAP_PCRS = 5;
 const CAP_ECC_CURVES = 8;
 const MAX_LISTED = 256;
 /** TPM_SU_CLEAR. */
 const STARTUP_CLEAR = 0;
 
-/** TPML_PCR_SELECTION of one SHA-256 bank with a bitmap of three bytes. */
-export function pcrSelection(pcrs: readonly number[]): Uint8Array {
+/** TPML_PCR_SELECTION of one bank with a bitmap of three bytes. */
+export function pcrSelection(bank: PcrBank, pcrs: readonly number[]): Uint8Array {
   const bitmap = new Uint8Array(3);
   for (const pcr of pcrs) bitmap[pcr >> 3] = (bitmap[pcr >> 3] ?? 0) | (1 << (pcr & 7));
-  return new ByteWriter().u32(1).u16(ALG.SHA256).u8(bitmap.length).bytes(bitmap).finish();
+  return new ByteWriter().u32(1).u16(HASH_ID[bank]).u8(bitmap.length).bytes(bitmap).finish();
 }
 
 /** TPM2_Startup(CLEAR) (Part 3, 9.3): for a software TPM that nobody started. */
@@ -33,14 +34,14 @@ export function startup(): TpmCommand<void> {
 }
 
 /**
- * TPM2_PCR_Read (Part 3, 22.4) of the SHA-256 bank: values by PCR, 32 bytes each. A TPM answers with up to eight, so the
+ * TPM2_PCR_Read (Part 3, 22.4) of one bank: values by PCR. A TPM answers with up to eight, so the
  * caller asks again for what is missing. Unsigned: for diagnosis, never evidence.
  */
-export function readPcrs(pcrs: readonly number[]): TpmCommand<Map<number, Uint8Array>> {
+export function readPcrs(bank: PcrBank, pcrs: readonly number[]): TpmCommand<Map<number, Uint8Array>> {
   return buildCommand({
     name: 'TPM2_PCR_Read',
     code: COMMAND.PCR_READ,
-    parameters: pcrSelection(pcrs),
+    parameters: pcrSelection(bank, pcrs),
     read: (reader) => {
       reader.u32(); // pcrUpdateCounter
       const read = readPcrSelections(reader).flatMap((bank) => bank.pcrs);
@@ -51,10 +52,10 @@ export function readPcrs(pcrs: readonly number[]): TpmCommand<Map<number, Uint8A
   });
 }
 
-/** TPM2_PCR_Extend (Part 3, 22.2) of the SHA-256 bank, by each digest in turn. `sha256`: 32 bytes each, one to four. */
-export function extendPcr(pcr: number, ...sha256: readonly Uint8Array[]): TpmCommand<void> {
-  const parameters = new ByteWriter().u32(sha256.length);
-  for (const digest of sha256) parameters.u16(ALG.SHA256).bytes(digest);
+/** TPM2_PCR_Extend (Part 3, 22.2) of one bank, by each digest in turn: one to four, each as long as the bank's. */
+export function extendPcr(pcr: number, bank: PcrBank, ...digests: readonly Uint8Array[]): TpmCommand<void> {
+  const parameters = new ByteWriter().u32(digests.length);
+  for (const digest of digests) parameters.u16(HASH_ID[bank]).bytes(digest);
   return buildCommand({
     name: 'TPM2_PCR_Extend',
     code: COMMAND.PCR_EXTEND,
@@ -121,6 +122,15 @@ export function listHandles(first: number, count: number): TpmCommand<number[]> 
   return capability(CAP_HANDLES, first, count, (reader) => reader.u32());
 }
 
+/** TPM2_GetCapability: banks that have PCRs at all, as TPM_ALG_ID. */
+export function listBanks(): TpmCommand<number[]> {
+  return capabilityOf(CAP_PCRS, 0, 1, (reader) =>
+    readPcrSelections(reader)
+      .filter(({ pcrs }) => pcrs.length > 0)
+      .map(({ hash }) => hash),
+  );
+}
+
 /** TPM2_GetCapability: the curves that the TPM has, as TPM_ECC_CURVE. */
 export function listCurves(): TpmCommand<number[]> {
   return capability(CAP_ECC_CURVES, 0, 64, (reader) => reader.u16());
@@ -132,6 +142,19 @@ function capability(
   count: number,
   item: (reader: ByteReader) => number,
 ): TpmCommand<number[]> {
+  return capabilityOf(kind, property, count, (reader, name) => {
+    const listed = reader.u32();
+    if (listed > MAX_LISTED) throw malformed(name, `${listed} items are over ${MAX_LISTED}`);
+    return Array.from({ length: listed }, () => item(reader));
+  });
+}
+
+function capabilityOf<T>(
+  kind: number,
+  property: number,
+  count: number,
+  data: (reader: ByteReader, name: string) => T,
+): TpmCommand<T> {
   const name = 'TPM2_GetCapability';
   return buildCommand({
     name,
@@ -140,9 +163,7 @@ function capability(
     read: (reader) => {
       reader.u8(); // moreData
       if (reader.u32() !== kind) throw malformed(name, 'it answers for another capability');
-      const listed = reader.u32();
-      if (listed > MAX_LISTED) throw malformed(name, `${listed} items are over ${MAX_LISTED}`);
-      return Array.from({ length: listed }, () => item(reader));
+      return data(reader, name);
     },
   });
 }

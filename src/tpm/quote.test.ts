@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { constants, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { constants, createHash, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AK_ATTRIBUTES, bitmapOf, forgeAttest, forgePublicArea, softSignature } from '../../test/simulator/soft-key.ts';
@@ -162,6 +162,31 @@ test('RSASSA, RSAPSS with either salt, ECDSA on each curve', () => {
   for (const namedCurve of ['P-256', 'P-384', 'P-521']) {
     const { verify } = softKey(generateKeyPairSync('ec', { namedCurve }), ALG.ECDSA);
     for (let round = 0; round < 20; round++) assert.ok(verify({}), namedCurve);
+  }
+});
+
+test('the digest over the PCRs is by the hash of the key, the values are of the bank that was asked for', () => {
+  const values = new Map(QUOTED_PCRS.map((pcr) => [pcr, new Uint8Array(48).fill(pcr)]));
+  const banks = [{ hash: ALG.SHA384, bitmap: bitmapOf(QUOTED_PCRS) }];
+  for (const hash of ['sha256', 'sha384', 'sha512'] as const) {
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+    const scheme = { algorithm: ALG.ECDSA, hash };
+    const key = verifyAttestationKey(
+      parsePublicArea(forgePublicArea(pair.publicKey, { attributes: AK_ATTRIBUTES, scheme })),
+    );
+    const pcrDigest = new Uint8Array(
+      createHash(hash)
+        .update(Buffer.concat([...values.values()]))
+        .digest(),
+    );
+    const attest = forgeAttest({ extraData, pcrDigest, banks });
+    const signature = softSignature(pair.privateKey, ALG.ECDSA, hash, attest);
+    const quote = verifyQuote({ attest, signature, key, extraData, bank: 'sha384' });
+    assert.deepEqual([quote.bank, quote.pcrDigestHash], ['sha384', hash]);
+    assert.equal(quote.explains(values), true);
+    assert.equal(quote.explains(new Map(values).set(3, new Uint8Array(48))), false);
+    assert.equal(quote.explains(new Map(values).set(3, new Uint8Array(32))), false, 'a value of another bank');
+    assert.throws(() => verifyQuote({ attest, signature, key, extraData }), { code: 'tpm.quote.selection' });
   }
 });
 

@@ -2,7 +2,7 @@ import { ByteWriter } from '../bytes/byte-writer.ts';
 import { fromHex } from '../bytes/hex.ts';
 import { ALG, ATTRIBUTE, CURVE, HASH_ID, type HashName } from './constants.ts';
 
-/** A template of the TCG EK Credential Profile 2.5, annex B, and where its certificate lies. */
+/** A template of the TCG EK Credential Profile 2.6, annex B, and where its certificate lies. */
 export interface EkTemplate {
   /** As the profile names it. */
   readonly name: string;
@@ -58,31 +58,71 @@ export const EK_TEMPLATES: readonly EkTemplate[] = [
   ecc('H-3', 0x01c00016, CURVE.P384, high('sha384', 256)),
   ecc('H-4', 0x01c00018, CURVE.P521, high('sha512', 256)),
   rsa('H-6', 0x01c0001c, 3072, high('sha384', 256)),
+  rsa('H-7', 0x01c0001e, 4096, high('sha384', 256)),
 ];
 
 /** NV indices that hold certificates of an EK's issuers (profile, 2.2.1.5.2). */
 export const EK_CHAIN_INDICES = { first: 0x01c00100, last: 0x01c001ff } as const;
 
-/** Attestation key on P-256: restricted, signs by ECDSA with SHA-256. */
-export const ECC_AK_TEMPLATE: Uint8Array = header(ALG.ECC, 'sha256', AK_ATTRIBUTES, '')
-  .u16(ALG.NULL)
-  .u16(ALG.ECDSA)
-  .u16(ALG.SHA256)
-  .u16(CURVE.P256)
-  .u16(ALG.NULL)
-  .u16(0)
-  .u16(0)
-  .finish();
+/** Attestation keys that Lacre makes, by signature scheme and key. */
+export type AkAlgorithm =
+  | 'ecdsa-p256'
+  | 'ecdsa-p384'
+  | 'ecdsa-p521'
+  | 'rsassa-2048'
+  | 'rsassa-3072'
+  | 'rsassa-4096'
+  | 'rsapss-2048'
+  | 'rsapss-3072'
+  | 'rsapss-4096';
 
-/** Attestation key of RSA-2048: restricted, signs by RSASSA with SHA-256. */
-export const RSA_AK_TEMPLATE: Uint8Array = header(ALG.RSA, 'sha256', AK_ATTRIBUTES, '')
-  .u16(ALG.NULL)
-  .u16(ALG.RSASSA)
-  .u16(ALG.SHA256)
-  .u16(2048)
-  .u32(0)
-  .u16(0)
-  .finish();
+interface AkShape {
+  readonly scheme: number;
+  /** Of the signature, and so of the digest over the PCRs (Part 3, 18.4). As strong as the key. */
+  readonly hash: HashName;
+  /** TPM_ECC_CURVE, or bits of an RSA modulus. */
+  readonly size: number;
+}
+
+const AK_SHAPES: Readonly<Record<AkAlgorithm, AkShape>> = {
+  'ecdsa-p256': { scheme: ALG.ECDSA, hash: 'sha256', size: CURVE.P256 },
+  'ecdsa-p384': { scheme: ALG.ECDSA, hash: 'sha384', size: CURVE.P384 },
+  'ecdsa-p521': { scheme: ALG.ECDSA, hash: 'sha512', size: CURVE.P521 },
+  'rsassa-2048': { scheme: ALG.RSASSA, hash: 'sha256', size: 2048 },
+  'rsassa-3072': { scheme: ALG.RSASSA, hash: 'sha384', size: 3072 },
+  'rsassa-4096': { scheme: ALG.RSASSA, hash: 'sha384', size: 4096 },
+  'rsapss-2048': { scheme: ALG.RSAPSS, hash: 'sha256', size: 2048 },
+  'rsapss-3072': { scheme: ALG.RSAPSS, hash: 'sha384', size: 3072 },
+  'rsapss-4096': { scheme: ALG.RSAPSS, hash: 'sha384', size: 4096 },
+};
+
+export const AK_ALGORITHMS: readonly AkAlgorithm[] = [
+  'ecdsa-p256',
+  'ecdsa-p384',
+  'ecdsa-p521',
+  'rsassa-2048',
+  'rsassa-3072',
+  'rsassa-4096',
+  'rsapss-2048',
+  'rsapss-3072',
+  'rsapss-4096',
+];
+
+/**
+ * TPMT_PUBLIC to give to TPM2_Create for an attestation key: restricted, with a signature scheme of its own.
+ *
+ * @param hash of the scheme, where the TPM has not the one that fits the key
+ */
+export function attestationKeyTemplate(algorithm: AkAlgorithm, hash?: HashName): Uint8Array {
+  const shape = AK_SHAPES[algorithm];
+  const isEcc = shape.scheme === ALG.ECDSA;
+  const writer = header(isEcc ? ALG.ECC : ALG.RSA, 'sha256', AK_ATTRIBUTES, '')
+    .u16(ALG.NULL)
+    .u16(shape.scheme)
+    .u16(HASH_ID[hash ?? shape.hash])
+    .u16(shape.size);
+  return isEcc ? writer.u16(ALG.NULL).u16(0).u16(0).finish() : writer.u32(0).u16(0).finish();
+}
 
 function high(hash: HashName, cipherBits: number): EkShape {
   return { hash, cipherBits, policyHex: POLICY_B[hash], userWithAuth: true, uniqueBytes: 0 };

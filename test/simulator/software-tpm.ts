@@ -30,6 +30,8 @@ export interface SoftwareTpmOptions {
   readonly caDirectory?: string;
   /** False: no EK certificates. */
   readonly certificates?: boolean;
+  /** Banks that have PCRs, as swtpm_setup takes them: SHA-256 alone, or `sha384`, or `sha256,sha384`. */
+  readonly banks?: string;
 }
 
 /** A real TPM 2.0, in software (swtpm): state on disk, a raw command socket, EK certificates by a CA of its own. */
@@ -50,7 +52,15 @@ export class SoftwareTpm {
     await mkdir(caDirectory, { recursive: true });
     const config = await writeCaConfiguration(directory, caDirectory);
     const certificates = options.certificates === false ? [] : ['--create-ek-cert', '--lock-nvram'];
-    const state = ['--tpm2', '--tpmstate', `dir://${directory}`, '--pcr-banks', 'sha256', '--config', config];
+    const state = [
+      '--tpm2',
+      '--tpmstate',
+      `dir://${directory}`,
+      '--pcr-banks',
+      options.banks ?? 'sha256',
+      '--config',
+      config,
+    ];
     await promisify(execFile)('swtpm_setup', [...state, ...certificates]);
     return new SoftwareTpm(directory, caDirectory);
   }
