@@ -1,4 +1,5 @@
 import type { BootFinding } from '../boot/boot-finding.ts';
+import { bankReference } from '../boot/boot-reference.ts';
 import { type BootMatch, matchBoot } from '../boot/match-boot.ts';
 import type { ReplayedBoot } from '../boot/replayed-boot.ts';
 import { toHex } from '../bytes/hex.ts';
@@ -40,7 +41,7 @@ const judges = new WeakMap<HostReference, HostJudge>();
  * the selectors of the lower grades as well. Why the grade is not higher is among the findings.
  */
 export function appraiseHost(evidence: HostEvidence): Verdict {
-  const { reference, rootOfTrust, epoch, evidenceTime } = evidence;
+  const { reference, epoch, evidenceTime } = evidence;
   if (reference === undefined) {
     const unknown = fatalFinding(
       'appraisal.host.unknown',
@@ -50,17 +51,18 @@ export function appraiseHost(evidence: HostEvidence): Verdict {
     return concludeVerdict(HOST_SUBJECT, [unknown], [], evidenceTime);
   }
   const match = matchBoot(evidence.boot, reference.boot);
-  const booted = match.findings.map((finding) => bootFinding(finding, reference, rootOfTrust));
+  const booted = match.findings.map((finding) => bootFinding(finding, evidence, reference));
   const listed = [...aggregateFindings(evidence), ...fileFindings(epoch, reference)];
   const { grade, reasons } = gradeHost({
     reference,
+    bank: evidence.boot.bank,
     match: asMatched(match, booted),
     epoch,
     observation: evidence.observation,
     tools: toolFindings(epoch),
   });
   const findings = [...clockFindings(evidence), ...booted, ...listed, ...reasons];
-  return concludeVerdict(HOST_SUBJECT, findings, hostSelectors(grade, reference, match, rootOfTrust), evidenceTime);
+  return concludeVerdict(HOST_SUBJECT, findings, hostSelectors(grade, evidence, reference, match), evidenceTime);
 }
 
 /** Judges of reference values are made once, as they index them. */
@@ -83,10 +85,15 @@ function clockFindings({ clockSafe }: HostEvidence): Finding[] {
 }
 
 /** What is pinned must match; what the reference leaves open lowers the grade. A node of a software root may measure no kernel. */
-function bootFinding(finding: BootFinding, { boot }: HostReference, rootOfTrust: RootOfTrust): Finding {
+function bootFinding(
+  finding: BootFinding,
+  { boot: { bank }, rootOfTrust }: HostEvidence,
+  { boot }: HostReference,
+): Finding {
+  const anyKernel = bankReference(boot, bank).kernels.length === 0;
   const leftOpen =
-    (finding.code === 'boot.none' && rootOfTrust === 'software' && boot.kernelSha256.length === 0) ||
-    (finding.code.startsWith('boot.kernel.') && boot.kernelSha256.length === 0) ||
+    (finding.code === 'boot.none' && rootOfTrust === 'software' && anyKernel) ||
+    (finding.code.startsWith('boot.kernel.') && anyKernel) ||
     (finding.code.startsWith('boot.cmdline.') && boot.commandLines.length === 0);
   return { ...finding, fatal: finding.fatal && !leftOpen };
 }
@@ -108,7 +115,9 @@ function aggregateFindings({ epoch, boot }: HostEvidence): Finding[] {
     ];
   }
   const expected = toHex(boot.bootAggregate());
-  if (first.hex === expected && first.algorithm === 'sha256') return [];
+  if (first.hex === expected && first.algorithm === boot.bank) return [];
+  // A kernel whose ima_hash fits no bank of the TPM writes zeros (ima_calc_boot_aggregate; docs/decisions/0007).
+  if (boot.bank === 'sha384' && first.digestState === 'zero') return [];
   const facts = { path: first.path, expectedSha256: [expected], seenSha256: first.hex, logIndex: 0 };
   return [
     fatalFinding('ima.aggregate.unexpected', HOST_SUBJECT, 'boot_aggregate does not hold the PCRs of this boot', facts),
@@ -133,16 +142,16 @@ function toolFindings(epoch: EpochAppraisal): Finding[] {
 
 function hostSelectors(
   grade: HostGrade,
+  { boot: { bank }, rootOfTrust }: HostEvidence,
   reference: HostReference,
   match: BootMatch,
-  rootOfTrust: RootOfTrust,
 ): string[] {
   const reads = readPolicy(reference.policy, reference.uidPoolBase).measuresReads && grade !== 'open';
   return [
     ...GRADES.slice(0, GRADES.indexOf(grade) + 1).map((name) => `lacre:host:${name}`),
     `lacre:root:${rootOfTrust}`,
     `lacre:host-reference:${reference.name}`,
-    ...(match.kernelSha256Hex === undefined ? ['lacre:boot:none'] : [`lacre:kernel:sha256:${match.kernelSha256Hex}`]),
+    ...(match.kernelSha256Hex === undefined ? ['lacre:boot:none'] : [`lacre:kernel:${bank}:${match.kernelSha256Hex}`]),
     ...(reads ? ['lacre:measures:reads'] : []),
   ];
 }

@@ -1,4 +1,6 @@
+import { bankReference } from '../boot/boot-reference.ts';
 import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 import { type CommandLineFacts, readCommandLine } from './command-line-facts.ts';
 import type { EpochAppraisal } from './epoch-appraisal.ts';
 import { type Finding, toldFinding } from './finding.ts';
@@ -12,6 +14,8 @@ export type HostGrade = 'open' | 'standard' | 'sealed';
 
 export interface GradeInput {
   readonly reference: HostReference;
+  /** Of the boot. */
+  readonly bank: PcrBank;
   readonly match: {
     /** The approved command line that was measured. */
     readonly commandLine: string | undefined;
@@ -39,7 +43,7 @@ export function gradeHost(input: GradeInput): { readonly grade: HostGrade; reado
   const standard = [
     ...memoryReasons(line),
     ...violationReasons(input.epoch),
-    ...firmwareReasons(input.reference),
+    ...firmwareReasons(input.reference, input.bank),
     ...input.tools,
   ];
   const grade = open.length > 0 ? 'open' : standard.length > 0 ? 'standard' : 'sealed';
@@ -158,6 +162,8 @@ function violationReasons({ violations }: EpochAppraisal): Finding[] {
   ];
 }
 
-function firmwareReasons({ boot }: HostReference): Finding[] {
-  return boot.pcrs.has(0) ? [] : [none('appraisal.firmware.open', 'PCR 0 is not pinned, so any firmware may have run')];
+function firmwareReasons({ boot }: HostReference, bank: PcrBank): Finding[] {
+  return bankReference(boot, bank).pcrs.has(0)
+    ? []
+    : [none('appraisal.firmware.open', 'PCR 0 is not pinned, so any firmware may have run')];
 }

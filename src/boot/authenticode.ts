@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ByteReader } from '../bytes/byte-reader.ts';
 import { LacreError } from '../lacre-error.ts';
+import type { PcrBank } from '../tpm/constants.ts';
 
 /** Bound of an image: unified kernel images with an initrd inside stay below it. */
 const MAX_IMAGE_BYTES = 512 << 20;
@@ -18,15 +19,15 @@ interface ImageLayout {
 
 /**
  * Image hash of a PE/COFF file as firmware measures it into PCR 4: the file without its checksum, the directory entry of
- * its signatures, and the signatures. 32 bytes. Computed, not verified: says nothing about who signed.
+ * its signatures, and the signatures; in the bank's length. Computed, not verified: says nothing about who signed.
  *
  * Windows Authenticode Portable Executable Signature Format, "Calculating the PE Image Hash"; PC Client Platform
  * Firmware Profile 1.06, 10.2.3. Throws boot.image.malformed, bytes.truncated.
  */
-export function authenticodeSha256(pe: Uint8Array): Uint8Array {
+export function authenticodeDigest(pe: Uint8Array, bank: PcrBank): Uint8Array {
   if (pe.length > MAX_IMAGE_BYTES) throw malformed(`an image of ${pe.length} bytes is over ${MAX_IMAGE_BYTES}`, 0);
   const layout = readLayout(pe);
-  const digest = createHash('sha256');
+  const digest = createHash(bank);
   digest.update(pe.subarray(0, layout.checksumOffset));
   const afterChecksum = layout.checksumOffset + 4;
   if (layout.directoryOffset === undefined) digest.update(pe.subarray(afterChecksum, layout.headerBytes));
@@ -43,6 +44,11 @@ export function authenticodeSha256(pe: Uint8Array): Uint8Array {
   if (hashed > end) throw malformed('headers and sections reach into the signatures', hashed);
   digest.update(pe.subarray(hashed, end));
   return new Uint8Array(digest.digest());
+}
+
+/** As authenticodeDigest, by SHA-256: 32 bytes. */
+export function authenticodeSha256(pe: Uint8Array): Uint8Array {
+  return authenticodeDigest(pe, 'sha256');
 }
 
 function readLayout(pe: Uint8Array): ImageLayout {

@@ -12,6 +12,9 @@ export type BootFindingCode =
   | 'boot.cmdline.missing'
   | 'boot.pcr.unexpected'
   | 'boot.pcr.unquoted'
+  | 'boot.component.missing'
+  | 'boot.component.several'
+  | 'boot.secureboot.off'
   | 'boot.firmware.unpinned';
 
 /** What every code means, for people. */
@@ -28,6 +31,9 @@ export const BOOT_FINDINGS: Readonly<Record<BootFindingCode, string>> = {
   'boot.cmdline.missing': 'no approved command line was measured',
   'boot.pcr.unexpected': 'a PCR does not have a value that the reference pins, or holds what nothing explains',
   'boot.pcr.unquoted': 'the reference pins a PCR that no quote covers',
+  'boot.component.missing': 'a part of the boot chain that the reference requires was not measured',
+  'boot.component.several': 'a part of the boot chain was measured more than once',
+  'boot.secureboot.off': 'PCR 7 does not begin with Secure Boot switched on',
   'boot.firmware.unpinned':
     'the reference pins no value of PCR 0, so any firmware, also one that measures nothing, may have run',
 };

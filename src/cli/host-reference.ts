@@ -1,13 +1,15 @@
+import { createHash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import type { ReferenceFile } from '../appraisal/reference/file-table.ts';
 import { hostFilesFromInitrd } from '../appraisal/reference/initrd-files.ts';
-import { authenticodeSha256 } from '../boot/authenticode.ts';
+import { authenticodeDigest, authenticodeSha256 } from '../boot/authenticode.ts';
 import { parseEventLog } from '../boot/event-log.ts';
-import { replayEventLog } from '../boot/replayed-boot.ts';
+import { bankOf, type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import { imaPolicy } from '../ima/policy.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type HostReference, HostReferenceSchema } from '../proto/lacre/v1/admin_pb.ts';
+import { bootFile } from './host-boot.ts';
 import { hostFiles } from './host-files.ts';
 
 /** What `lacre host approve` is given: files that a host is made of. */
@@ -20,6 +22,9 @@ export interface HostSources {
   readonly eventLog: readonly string[];
   readonly uidPoolBase: number;
   readonly nextInit: string;
+  /** File of `lacre host learn`: components, Secure Boot, initrds that the loader put together. */
+  readonly boot?: string;
+  readonly secureBoot?: true;
 }
 
 /** PCRs whose values are pinned as a reference machine has them: firmware, option ROMs, their configuration, Secure Boot. */
@@ -45,12 +50,22 @@ export async function hostReference(
   }
   const files = [...contents.files];
   for await (const file of hostFiles(sources.root)) files.push(file);
+  const kernel = await readFile(sources.kernel);
+  const learnt = sources.boot === undefined ? undefined : await bootFile(sources.boot);
+  const boots = await Promise.all(sources.eventLog.map(async (path) => replayLog(await readFile(path))));
   const reference = create(HostReferenceSchema, {
     name: sources.name,
-    kernelSha256: [authenticodeSha256(await readFile(sources.kernel))],
+    kernelSha256: [authenticodeSha256(kernel)],
     initrdSha256: [sha256(initrd)],
     commandLines: [...sources.commandLine],
-    pcrs: await pinnedValues(sources.eventLog, readFile),
+    pcrs: pinnedSha256(boots.filter(({ bank }) => bank === 'sha256')),
+    sha384: {
+      kernels: [authenticodeDigest(kernel, 'sha384')],
+      initrds: [new Uint8Array(createHash('sha384').update(initrd).digest())],
+      pcrs: pinnedSha384(boots.filter(({ bank }) => bank === 'sha384')),
+    },
+    components: learnt?.components ?? [],
+    secureBoot: sources.secureBoot ?? learnt?.secureBoot ?? false,
     policy,
     uidPoolBase: sources.uidPoolBase,
     nextInit: sources.nextInit,
@@ -59,12 +74,21 @@ export async function hostReference(
   return { reference, files };
 }
 
-async function pinnedValues(
-  logs: readonly string[],
-  readFile: (path: string) => Promise<Uint8Array>,
-): Promise<HostReference['pcrs']> {
-  const boots = await Promise.all(logs.map(async (path) => replayEventLog(parseEventLog(await readFile(path)))));
+function replayLog(bytes: Uint8Array): ReplayedBoot {
+  const events = parseEventLog(bytes);
+  return replayEventLog(events, bankOf(events));
+}
+
+/** No pins without a log of the bank: PCR 0 then is unpinned, and told as such. */
+function pinnedSha256(boots: readonly ReplayedBoot[]): HostReference['pcrs'] {
   return Object.fromEntries(
-    PINNED_PCRS.map((pcr) => [pcr, { $typeName: 'lacre.v1.PcrValues', sha256: boots.map((boot) => boot.pcr(pcr)) }]),
+    (boots.length === 0 ? [] : PINNED_PCRS).map((pcr) => [
+      pcr,
+      { $typeName: 'lacre.v1.PcrValues', sha256: boots.map((boot) => boot.pcr(pcr)) },
+    ]),
   );
+}
+
+function pinnedSha384(boots: readonly ReplayedBoot[]): { pcr: number; values: Uint8Array[] }[] {
+  return (boots.length === 0 ? [] : PINNED_PCRS).map((pcr) => ({ pcr, values: boots.map((boot) => boot.pcr(pcr)) }));
 }

@@ -14,6 +14,7 @@ import {
 } from '../proto/lacre/v1/admin_pb.ts';
 import { type CommandContext, withAdmin } from './context.ts';
 import { examples } from './entry.ts';
+import { addBootCommands } from './host-boot.ts';
 import type { HostSources } from './host-reference.ts';
 import { safeText, table } from './output.ts';
 import { collect } from './spiffe.ts';
@@ -78,6 +79,8 @@ function addHost(host: Command): void {
       collect(String),
     )
     .option('--uid-pool-base <uid>', 'lowest uid of containers', uid, 200_000)
+    .option('--boot <file>', 'components of the boot chain and Secure Boot, as lacre host learn drew them up')
+    .option('--secure-boot', 'refuse a node that was started without Secure Boot')
     .option('--next-init <path>', 'first program of the root', '/sbin/init')
     .addHelpText(
       'after',
@@ -86,6 +89,7 @@ function addHost(host: Command): void {
       ),
     )
     .action(withAdmin(approveHost));
+  addBootCommands(host);
   host
     .command('list')
     .description('approved hosts')

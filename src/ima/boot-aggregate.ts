@@ -4,7 +4,7 @@ import { LacreError } from '../lacre-error.ts';
 import type { Measurement } from './measurement.ts';
 
 /**
- * The list belongs to this boot: its first entry is boot_aggregate in PCR 10, with SHA-256 over PCR 0 to 9 of the
+ * The list belongs to this boot: its first entry is boot_aggregate in PCR 10, with the digest over PCR 0 to 9 of the
  * boot log (ima_calc_boot_aggregate). Proven as far as both are: call it for the first entry of every whole-list replay.
  *
  * Throws ima.boot-aggregate.
@@ -13,7 +13,7 @@ export function checkBootAggregate(first: Measurement, boot: ReplayedBoot): void
   const expected = toHex(boot.bootAggregate());
   const seen = first.fileDigest;
   const isFirst = first.index === 0 && first.kind === 'boot-aggregate' && first.pcr === 10 && !first.violation;
-  if (isFirst && seen?.algorithm === 'sha256' && seen.hex === expected) return;
+  if (isFirst && seen?.algorithm === boot.bank && seen.hex === expected) return;
   throw new LacreError(
     'ima.boot-aggregate',
     'the measurement list does not begin with the boot aggregate of this boot',

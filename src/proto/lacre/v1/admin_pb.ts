@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file lacre/v1/admin.proto.
  */
 export const file_lacre_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChRsYWNyZS92MS9hZG1pbi5wcm90bxIIbGFjcmUudjEiVwoOQWRkTm9kZVJlcXVlc3QSEQoJZWtfc2hhMjU2GAEgASgJEhYKDmVrX2NlcnRpZmljYXRlGAIgASgMEgwKBG5hbWUYAyABKAkSDAoEaG9zdBgEIAEoCSKSAgoITm9kZUluZm8SEQoJZWtfc2hhMjU2GAEgASgJEgwKBG5hbWUYAiABKAkSEQoJc3BpZmZlX2lkGAMgASgJEg0KBXN0YXRlGAQgASgJEhUKDXJvb3Rfb2ZfdHJ1c3QYBSABKAkSDgoGa2VybmVsGAYgASgJEhgKEHZlcmlmaWVkX2VudHJpZXMYByABKAQSHQoVbGFzdF9ldmlkZW5jZV91bml4X21zGAggASgDEhUKDWFnZW50X3ZlcnNpb24YCSABKAkSHwoEaG9zdBgKIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QSFgoOaG9zdF9yZWZlcmVuY2UYCyABKAkSEwoLcmVzZXRfY291bnQYDCABKAQiEgoQTGlzdE5vZGVzUmVxdWVzdCI2ChFMaXN0Tm9kZXNSZXNwb25zZRIhCgVub2RlcxgBIAMoCzISLmxhY3JlLnYxLk5vZGVJbmZvIh4KDkdldE5vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkiEAoORGVsZXRlUmVzcG9uc2UiOwoNUmVmZXJlbmNlRmlsZRIMCgRwYXRoGAEgASgJEg4KBnNoYTI1NhgCIAEoDBIMCgRtb2RlGAMgASgNInMKE0FwcHJvdmVJbWFnZVJlcXVlc3QSKQoFaW1hZ2UYASABKAsyGC5sYWNyZS52MS5JbWFnZVJlZmVyZW5jZUgAEikKBWZpbGVzGAIgASgLMhgubGFjcmUudjEuUmVmZXJlbmNlRmlsZXNIAEIGCgRwYXJ0IjgKDlJlZmVyZW5jZUZpbGVzEiYKBWZpbGVzGAEgAygLMhcubGFjcmUudjEuUmVmZXJlbmNlRmlsZSLpAQoOSW1hZ2VSZWZlcmVuY2USFwoPbWFuaWZlc3RfZGlnZXN0GAEgASgJEhUKDWNvbmZpZ19kaWdlc3QYAiABKAkSDQoFbmFtZXMYAyADKAkSEgoKZW50cnlwb2ludBgEIAMoCRIPCgdjb21tYW5kGAUgAygJEhMKC2Vudmlyb25tZW50GAYgAygJEhMKC3dvcmtpbmdfZGlyGAcgASgJEgwKBHVzZXIYCCABKAkSDgoGbGFiZWxzGAkgAygJEhIKCmZpbGVfY291bnQYCiABKAQSFwoPZW50cnlwb2ludF9wYXRoGAsgASgJIlEKCUltYWdlSW5mbxInCgVpbWFnZRgBIAEoCzIYLmxhY3JlLnYxLkltYWdlUmVmZXJlbmNlEhsKE2FwcHJvdmVkX2F0X3VuaXhfbXMYAiABKAMiEwoRTGlzdEltYWdlc1JlcXVlc3QiOQoSTGlzdEltYWdlc1Jlc3BvbnNlEiMKBmltYWdlcxgBIAMoCzITLmxhY3JlLnYxLkltYWdlSW5mbyItChJEZWxldGVJbWFnZVJlcXVlc3QSFwoPbWFuaWZlc3RfZGlnZXN0GAEgASgJInAKEkFwcHJvdmVIb3N0UmVxdWVzdBInCgRob3N0GAEgASgLMhcubGFjcmUudjEuSG9zdFJlZmVyZW5jZUgAEikKBWZpbGVzGAIgASgLMhgubGFjcmUudjEuUmVmZXJlbmNlRmlsZXNIAEIGCgRwYXJ0IqMCCg1Ib3N0UmVmZXJlbmNlEgwKBG5hbWUYASABKAkSFQoNa2VybmVsX3NoYTI1NhgCIAMoDBIVCg1pbml0cmRfc2hhMjU2GAMgAygMEhUKDWNvbW1hbmRfbGluZXMYBCADKAkSLwoEcGNycxgFIAMoCzIhLmxhY3JlLnYxLkhvc3RSZWZlcmVuY2UuUGNyc0VudHJ5Eg4KBnBvbGljeRgGIAEoCRIVCg11aWRfcG9vbF9iYXNlGAcgASgNEhEKCW5leHRfaW5pdBgIIAEoCRISCgpmaWxlX2NvdW50GAkgASgEGkAKCVBjcnNFbnRyeRILCgNrZXkYASABKA0SIgoFdmFsdWUYAiABKAsyEy5sYWNyZS52MS5QY3JWYWx1ZXM6AjgBIhsKCVBjclZhbHVlcxIOCgZzaGEyNTYYASADKAwiTgoISG9zdEluZm8SJQoEaG9zdBgBIAEoCzIXLmxhY3JlLnYxLkhvc3RSZWZlcmVuY2USGwoTYXBwcm92ZWRfYXRfdW5peF9tcxgCIAEoAyISChBMaXN0SG9zdHNSZXF1ZXN0IjYKEUxpc3RIb3N0c1Jlc3BvbnNlEiEKBWhvc3RzGAEgAygLMhIubGFjcmUudjEuSG9zdEluZm8iIQoRRGVsZXRlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSKUAgoMV29ya2xvYWRJbmZvEhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIMCgRub2RlGAMgASgJEhIKCmltYWdlX25hbWUYBCABKAkSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgJEhIKCnNwaWZmZV9pZHMYBiADKAkSIgoHdmVyZGljdBgHIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QSEwoLYXR0cmlidXRpb24YCCABKAkSDwoHcnVubmluZxgJIAEoCBIfChdzdmlkX2V4cGlyZXNfYXRfdW5peF9tcxgKIAEoAxIcChR3aXRoZHJhd25fYXRfdW5peF9tcxgLIAEoAyIkChRMaXN0V29ya2xvYWRzUmVxdWVzdBIMCgRub2RlGAEgASgJIkIKFUxpc3RXb3JrbG9hZHNSZXNwb25zZRIpCgl3b3JrbG9hZHMYASADKAsyFi5sYWNyZS52MS5Xb3JrbG9hZEluZm8iHQoKV2h5UmVxdWVzdBIPCgdzdWJqZWN0GAEgASgJIlsKC1doeVJlc3BvbnNlEikKCXdvcmtsb2FkcxgBIAMoCzIWLmxhY3JlLnYxLldvcmtsb2FkSW5mbxIhCgVub2RlcxgCIAMoCzISLmxhY3JlLnYxLk5vZGVJbmZvIg4KDFdhdGNoUmVxdWVzdCKwAQoFRXZlbnQSFAoMdGltZV91bml4X21zGAEgASgDEgwKBGtpbmQYAiABKAkSDAoEbm9kZRgDIAEoCRIUCgxjb250YWluZXJfaWQYBCABKAkSFgoOY29udGFpbmVyX25hbWUYBSABKAkSEQoJc3BpZmZlX2lkGAYgASgJEiIKB3ZlcmRpY3QYByABKAsyES5sYWNyZS52MS5WZXJkaWN0EhAKCHNlbnRlbmNlGAggASgJMt8GCgVBZG1pbhI3CgdBZGROb2RlEhgubGFjcmUudjEuQWRkTm9kZVJlcXVlc3QaEi5sYWNyZS52MS5Ob2RlSW5mbxJECglMaXN0Tm9kZXMSGi5sYWNyZS52MS5MaXN0Tm9kZXNSZXF1ZXN0GhsubGFjcmUudjEuTGlzdE5vZGVzUmVzcG9uc2USNwoHR2V0Tm9kZRIYLmxhY3JlLnYxLkdldE5vZGVSZXF1ZXN0GhIubGFjcmUudjEuTm9kZUluZm8SQAoKRGVsZXRlTm9kZRIYLmxhY3JlLnYxLkdldE5vZGVSZXF1ZXN0GhgubGFjcmUudjEuRGVsZXRlUmVzcG9uc2USRAoMQXBwcm92ZUltYWdlEh0ubGFjcmUudjEuQXBwcm92ZUltYWdlUmVxdWVzdBoTLmxhY3JlLnYxLkltYWdlSW5mbygBEkcKCkxpc3RJbWFnZXMSGy5sYWNyZS52MS5MaXN0SW1hZ2VzUmVxdWVzdBocLmxhY3JlLnYxLkxpc3RJbWFnZXNSZXNwb25zZRJFCgtEZWxldGVJbWFnZRIcLmxhY3JlLnYxLkRlbGV0ZUltYWdlUmVxdWVzdBoYLmxhY3JlLnYxLkRlbGV0ZVJlc3BvbnNlEkEKC0FwcHJvdmVIb3N0EhwubGFjcmUudjEuQXBwcm92ZUhvc3RSZXF1ZXN0GhIubGFjcmUudjEuSG9zdEluZm8oARJECglMaXN0SG9zdHMSGi5sYWNyZS52MS5MaXN0SG9zdHNSZXF1ZXN0GhsubGFjcmUudjEuTGlzdEhvc3RzUmVzcG9uc2USQwoKRGVsZXRlSG9zdBIbLmxhY3JlLnYxLkRlbGV0ZUhvc3RSZXF1ZXN0GhgubGFjcmUudjEuRGVsZXRlUmVzcG9uc2USUAoNTGlzdFdvcmtsb2FkcxIeLmxhY3JlLnYxLkxpc3RXb3JrbG9hZHNSZXF1ZXN0Gh8ubGFjcmUudjEuTGlzdFdvcmtsb2Fkc1Jlc3BvbnNlEjIKA1doeRIULmxhY3JlLnYxLldoeVJlcXVlc3QaFS5sYWNyZS52MS5XaHlSZXNwb25zZRIyCgVXYXRjaBIWLmxhY3JlLnYxLldhdGNoUmVxdWVzdBoPLmxhY3JlLnYxLkV2ZW50MAFiBnByb3RvMw", [file_lacre_v1_verdict]);
+  fileDesc("ChRsYWNyZS92MS9hZG1pbi5wcm90bxIIbGFjcmUudjEiVwoOQWRkTm9kZVJlcXVlc3QSEQoJZWtfc2hhMjU2GAEgASgJEhYKDmVrX2NlcnRpZmljYXRlGAIgASgMEgwKBG5hbWUYAyABKAkSDAoEaG9zdBgEIAEoCSKSAgoITm9kZUluZm8SEQoJZWtfc2hhMjU2GAEgASgJEgwKBG5hbWUYAiABKAkSEQoJc3BpZmZlX2lkGAMgASgJEg0KBXN0YXRlGAQgASgJEhUKDXJvb3Rfb2ZfdHJ1c3QYBSABKAkSDgoGa2VybmVsGAYgASgJEhgKEHZlcmlmaWVkX2VudHJpZXMYByABKAQSHQoVbGFzdF9ldmlkZW5jZV91bml4X21zGAggASgDEhUKDWFnZW50X3ZlcnNpb24YCSABKAkSHwoEaG9zdBgKIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QSFgoOaG9zdF9yZWZlcmVuY2UYCyABKAkSEwoLcmVzZXRfY291bnQYDCABKAQiEgoQTGlzdE5vZGVzUmVxdWVzdCI2ChFMaXN0Tm9kZXNSZXNwb25zZRIhCgVub2RlcxgBIAMoCzISLmxhY3JlLnYxLk5vZGVJbmZvIh4KDkdldE5vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkiEAoORGVsZXRlUmVzcG9uc2UiOwoNUmVmZXJlbmNlRmlsZRIMCgRwYXRoGAEgASgJEg4KBnNoYTI1NhgCIAEoDBIMCgRtb2RlGAMgASgNInMKE0FwcHJvdmVJbWFnZVJlcXVlc3QSKQoFaW1hZ2UYASABKAsyGC5sYWNyZS52MS5JbWFnZVJlZmVyZW5jZUgAEikKBWZpbGVzGAIgASgLMhgubGFjcmUudjEuUmVmZXJlbmNlRmlsZXNIAEIGCgRwYXJ0IjgKDlJlZmVyZW5jZUZpbGVzEiYKBWZpbGVzGAEgAygLMhcubGFjcmUudjEuUmVmZXJlbmNlRmlsZSLpAQoOSW1hZ2VSZWZlcmVuY2USFwoPbWFuaWZlc3RfZGlnZXN0GAEgASgJEhUKDWNvbmZpZ19kaWdlc3QYAiABKAkSDQoFbmFtZXMYAyADKAkSEgoKZW50cnlwb2ludBgEIAMoCRIPCgdjb21tYW5kGAUgAygJEhMKC2Vudmlyb25tZW50GAYgAygJEhMKC3dvcmtpbmdfZGlyGAcgASgJEgwKBHVzZXIYCCABKAkSDgoGbGFiZWxzGAkgAygJEhIKCmZpbGVfY291bnQYCiABKAQSFwoPZW50cnlwb2ludF9wYXRoGAsgASgJIlEKCUltYWdlSW5mbxInCgVpbWFnZRgBIAEoCzIYLmxhY3JlLnYxLkltYWdlUmVmZXJlbmNlEhsKE2FwcHJvdmVkX2F0X3VuaXhfbXMYAiABKAMiEwoRTGlzdEltYWdlc1JlcXVlc3QiOQoSTGlzdEltYWdlc1Jlc3BvbnNlEiMKBmltYWdlcxgBIAMoCzITLmxhY3JlLnYxLkltYWdlSW5mbyItChJEZWxldGVJbWFnZVJlcXVlc3QSFwoPbWFuaWZlc3RfZGlnZXN0GAEgASgJInAKEkFwcHJvdmVIb3N0UmVxdWVzdBInCgRob3N0GAEgASgLMhcubGFjcmUudjEuSG9zdFJlZmVyZW5jZUgAEikKBWZpbGVzGAIgASgLMhgubGFjcmUudjEuUmVmZXJlbmNlRmlsZXNIAEIGCgRwYXJ0Io4DCg1Ib3N0UmVmZXJlbmNlEgwKBG5hbWUYASABKAkSFQoNa2VybmVsX3NoYTI1NhgCIAMoDBIVCg1pbml0cmRfc2hhMjU2GAMgAygMEhUKDWNvbW1hbmRfbGluZXMYBCADKAkSLwoEcGNycxgFIAMoCzIhLmxhY3JlLnYxLkhvc3RSZWZlcmVuY2UuUGNyc0VudHJ5Eg4KBnBvbGljeRgGIAEoCRIVCg11aWRfcG9vbF9iYXNlGAcgASgNEhEKCW5leHRfaW5pdBgIIAEoCRISCgpmaWxlX2NvdW50GAkgASgEEicKBnNoYTM4NBgKIAEoCzIXLmxhY3JlLnYxLkJhbmtSZWZlcmVuY2USKwoKY29tcG9uZW50cxgLIAMoCzIXLmxhY3JlLnYxLkJvb3RDb21wb25lbnQSEwoLc2VjdXJlX2Jvb3QYDCABKAgaQAoJUGNyc0VudHJ5EgsKA2tleRgBIAEoDRIiCgV2YWx1ZRgCIAEoCzITLmxhY3JlLnYxLlBjclZhbHVlczoCOAEiGwoJUGNyVmFsdWVzEg4KBnNoYTI1NhgBIAMoDCJSCg1CYW5rUmVmZXJlbmNlEg8KB2tlcm5lbHMYASADKAwSDwoHaW5pdHJkcxgCIAMoDBIfCgRwY3JzGAMgAygLMhEubGFjcmUudjEuQmFua1BjciImCgdCYW5rUGNyEgsKA3BjchgBIAEoDRIOCgZ2YWx1ZXMYAiADKAwiXAoNQm9vdENvbXBvbmVudBIMCgRuYW1lGAEgASgJEgsKA3BjchgCIAEoDRIOCgZzaGEyNTYYAyADKAwSDgoGc2hhMzg0GAQgAygMEhAKCHJlcXVpcmVkGAUgASgIIk4KCEhvc3RJbmZvEiUKBGhvc3QYASABKAsyFy5sYWNyZS52MS5Ib3N0UmVmZXJlbmNlEhsKE2FwcHJvdmVkX2F0X3VuaXhfbXMYAiABKAMiEgoQTGlzdEhvc3RzUmVxdWVzdCI2ChFMaXN0SG9zdHNSZXNwb25zZRIhCgVob3N0cxgBIAMoCzISLmxhY3JlLnYxLkhvc3RJbmZvIiEKEURlbGV0ZUhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkilAIKDFdvcmtsb2FkSW5mbxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkSDAoEbm9kZRgDIAEoCRISCgppbWFnZV9uYW1lGAQgASgJEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoCRISCgpzcGlmZmVfaWRzGAYgAygJEiIKB3ZlcmRpY3QYByABKAsyES5sYWNyZS52MS5WZXJkaWN0EhMKC2F0dHJpYnV0aW9uGAggASgJEg8KB3J1bm5pbmcYCSABKAgSHwoXc3ZpZF9leHBpcmVzX2F0X3VuaXhfbXMYCiABKAMSHAoUd2l0aGRyYXduX2F0X3VuaXhfbXMYCyABKAMiJAoUTGlzdFdvcmtsb2Fkc1JlcXVlc3QSDAoEbm9kZRgBIAEoCSJCChVMaXN0V29ya2xvYWRzUmVzcG9uc2USKQoJd29ya2xvYWRzGAEgAygLMhYubGFjcmUudjEuV29ya2xvYWRJbmZvIh0KCldoeVJlcXVlc3QSDwoHc3ViamVjdBgBIAEoCSJbCgtXaHlSZXNwb25zZRIpCgl3b3JrbG9hZHMYASADKAsyFi5sYWNyZS52MS5Xb3JrbG9hZEluZm8SIQoFbm9kZXMYAiADKAsyEi5sYWNyZS52MS5Ob2RlSW5mbyIOCgxXYXRjaFJlcXVlc3QisAEKBUV2ZW50EhQKDHRpbWVfdW5peF9tcxgBIAEoAxIMCgRraW5kGAIgASgJEgwKBG5vZGUYAyABKAkSFAoMY29udGFpbmVyX2lkGAQgASgJEhYKDmNvbnRhaW5lcl9uYW1lGAUgASgJEhEKCXNwaWZmZV9pZBgGIAEoCRIiCgd2ZXJkaWN0GAcgASgLMhEubGFjcmUudjEuVmVyZGljdBIQCghzZW50ZW5jZRgIIAEoCTLfBgoFQWRtaW4SNwoHQWRkTm9kZRIYLmxhY3JlLnYxLkFkZE5vZGVSZXF1ZXN0GhIubGFjcmUudjEuTm9kZUluZm8SRAoJTGlzdE5vZGVzEhoubGFjcmUudjEuTGlzdE5vZGVzUmVxdWVzdBobLmxhY3JlLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEjcKB0dldE5vZGUSGC5sYWNyZS52MS5HZXROb2RlUmVxdWVzdBoSLmxhY3JlLnYxLk5vZGVJbmZvEkAKCkRlbGV0ZU5vZGUSGC5sYWNyZS52MS5HZXROb2RlUmVxdWVzdBoYLmxhY3JlLnYxLkRlbGV0ZVJlc3BvbnNlEkQKDEFwcHJvdmVJbWFnZRIdLmxhY3JlLnYxLkFwcHJvdmVJbWFnZVJlcXVlc3QaEy5sYWNyZS52MS5JbWFnZUluZm8oARJHCgpMaXN0SW1hZ2VzEhsubGFjcmUudjEuTGlzdEltYWdlc1JlcXVlc3QaHC5sYWNyZS52MS5MaXN0SW1hZ2VzUmVzcG9uc2USRQoLRGVsZXRlSW1hZ2USHC5sYWNyZS52MS5EZWxldGVJbWFnZVJlcXVlc3QaGC5sYWNyZS52MS5EZWxldGVSZXNwb25zZRJBCgtBcHByb3ZlSG9zdBIcLmxhY3JlLnYxLkFwcHJvdmVIb3N0UmVxdWVzdBoSLmxhY3JlLnYxLkhvc3RJbmZvKAESRAoJTGlzdEhvc3RzEhoubGFjcmUudjEuTGlzdEhvc3RzUmVxdWVzdBobLmxhY3JlLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEkMKCkRlbGV0ZUhvc3QSGy5sYWNyZS52MS5EZWxldGVIb3N0UmVxdWVzdBoYLmxhY3JlLnYxLkRlbGV0ZVJlc3BvbnNlElAKDUxpc3RXb3JrbG9hZHMSHi5sYWNyZS52MS5MaXN0V29ya2xvYWRzUmVxdWVzdBofLmxhY3JlLnYxLkxpc3RXb3JrbG9hZHNSZXNwb25zZRIyCgNXaHkSFC5sYWNyZS52MS5XaHlSZXF1ZXN0GhUubGFjcmUudjEuV2h5UmVzcG9uc2USMgoFV2F0Y2gSFi5sYWNyZS52MS5XYXRjaFJlcXVlc3QaDy5sYWNyZS52MS5FdmVudDABYgZwcm90bzM", [file_lacre_v1_verdict]);
 
 /**
  * @generated from message lacre.v1.AddNodeRequest
@@ -443,7 +443,7 @@ export const ApproveHostRequestSchema: GenMessage<ApproveHostRequest> = /*@__PUR
   messageDesc(file_lacre_v1_admin, 14);
 
 /**
- * Digests are of boot events in the SHA-256 bank.
+ * Digests are of boot events in the SHA-256 bank, unless they say otherwise.
  *
  * @generated from message lacre.v1.HostReference
  */
@@ -504,6 +504,27 @@ export type HostReference = Message<"lacre.v1.HostReference"> & {
    * @generated from field: uint64 file_count = 9;
    */
   fileCount: bigint;
+
+  /**
+   * for nodes whose boot log has no SHA-256 digests
+   *
+   * @generated from field: lacre.v1.BankReference sha384 = 10;
+   */
+  sha384?: BankReference | undefined;
+
+  /**
+   * what else may be in a PCR
+   *
+   * @generated from field: repeated lacre.v1.BootComponent components = 11;
+   */
+  components: BootComponent[];
+
+  /**
+   * PCR 7 must begin with Secure Boot switched on
+   *
+   * @generated from field: bool secure_boot = 12;
+   */
+  secureBoot: boolean;
 };
 
 /**
@@ -531,6 +552,114 @@ export const PcrValuesSchema: GenMessage<PcrValues> = /*@__PURE__*/
   messageDesc(file_lacre_v1_admin, 16);
 
 /**
+ * Digests of boot events in the SHA-384 bank.
+ *
+ * @generated from message lacre.v1.BankReference
+ */
+export type BankReference = Message<"lacre.v1.BankReference"> & {
+  /**
+   * Authenticode digest, PCR 4
+   *
+   * @generated from field: repeated bytes kernels = 1;
+   */
+  kernels: Uint8Array[];
+
+  /**
+   * PCR 9
+   *
+   * @generated from field: repeated bytes initrds = 2;
+   */
+  initrds: Uint8Array[];
+
+  /**
+   * pinned values
+   *
+   * @generated from field: repeated lacre.v1.BankPcr pcrs = 3;
+   */
+  pcrs: BankPcr[];
+};
+
+/**
+ * Describes the message lacre.v1.BankReference.
+ * Use `create(BankReferenceSchema)` to create a new message.
+ */
+export const BankReferenceSchema: GenMessage<BankReference> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_admin, 17);
+
+/**
+ * @generated from message lacre.v1.BankPcr
+ */
+export type BankPcr = Message<"lacre.v1.BankPcr"> & {
+  /**
+   * @generated from field: uint32 pcr = 1;
+   */
+  pcr: number;
+
+  /**
+   * any of them
+   *
+   * @generated from field: repeated bytes values = 2;
+   */
+  values: Uint8Array[];
+};
+
+/**
+ * Describes the message lacre.v1.BankPcr.
+ * Use `create(BankPcrSchema)` to create a new message.
+ */
+export const BankPcrSchema: GenMessage<BankPcr> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_admin, 18);
+
+/**
+ * A part of the boot chain by digests of its event: shim, GRUB, a GRUB file, a key database.
+ *
+ * @generated from message lacre.v1.BootComponent
+ */
+export type BootComponent = Message<"lacre.v1.BootComponent"> & {
+  /**
+   * for people, and in findings
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * 0 to 10, 12 to 14
+   *
+   * @generated from field: uint32 pcr = 2;
+   */
+  pcr: number;
+
+  /**
+   * any of them
+   *
+   * @generated from field: repeated bytes sha256 = 3;
+   */
+  sha256: Uint8Array[];
+
+  /**
+   * the same, for nodes of that bank
+   *
+   * @generated from field: repeated bytes sha384 = 4;
+   */
+  sha384: Uint8Array[];
+
+  /**
+   * must be there; else it may
+   *
+   * @generated from field: bool required = 5;
+   */
+  required: boolean;
+};
+
+/**
+ * Describes the message lacre.v1.BootComponent.
+ * Use `create(BootComponentSchema)` to create a new message.
+ */
+export const BootComponentSchema: GenMessage<BootComponent> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_admin, 19);
+
+/**
  * @generated from message lacre.v1.HostInfo
  */
 export type HostInfo = Message<"lacre.v1.HostInfo"> & {
@@ -550,7 +679,7 @@ export type HostInfo = Message<"lacre.v1.HostInfo"> & {
  * Use `create(HostInfoSchema)` to create a new message.
  */
 export const HostInfoSchema: GenMessage<HostInfo> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 17);
+  messageDesc(file_lacre_v1_admin, 20);
 
 /**
  * @generated from message lacre.v1.ListHostsRequest
@@ -563,7 +692,7 @@ export type ListHostsRequest = Message<"lacre.v1.ListHostsRequest"> & {
  * Use `create(ListHostsRequestSchema)` to create a new message.
  */
 export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 18);
+  messageDesc(file_lacre_v1_admin, 21);
 
 /**
  * @generated from message lacre.v1.ListHostsResponse
@@ -580,7 +709,7 @@ export type ListHostsResponse = Message<"lacre.v1.ListHostsResponse"> & {
  * Use `create(ListHostsResponseSchema)` to create a new message.
  */
 export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 19);
+  messageDesc(file_lacre_v1_admin, 22);
 
 /**
  * @generated from message lacre.v1.DeleteHostRequest
@@ -597,7 +726,7 @@ export type DeleteHostRequest = Message<"lacre.v1.DeleteHostRequest"> & {
  * Use `create(DeleteHostRequestSchema)` to create a new message.
  */
 export const DeleteHostRequestSchema: GenMessage<DeleteHostRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 20);
+  messageDesc(file_lacre_v1_admin, 23);
 
 /**
  * @generated from message lacre.v1.WorkloadInfo
@@ -672,7 +801,7 @@ export type WorkloadInfo = Message<"lacre.v1.WorkloadInfo"> & {
  * Use `create(WorkloadInfoSchema)` to create a new message.
  */
 export const WorkloadInfoSchema: GenMessage<WorkloadInfo> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 21);
+  messageDesc(file_lacre_v1_admin, 24);
 
 /**
  * @generated from message lacre.v1.ListWorkloadsRequest
@@ -691,7 +820,7 @@ export type ListWorkloadsRequest = Message<"lacre.v1.ListWorkloadsRequest"> & {
  * Use `create(ListWorkloadsRequestSchema)` to create a new message.
  */
 export const ListWorkloadsRequestSchema: GenMessage<ListWorkloadsRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 22);
+  messageDesc(file_lacre_v1_admin, 25);
 
 /**
  * @generated from message lacre.v1.ListWorkloadsResponse
@@ -708,7 +837,7 @@ export type ListWorkloadsResponse = Message<"lacre.v1.ListWorkloadsResponse"> & 
  * Use `create(ListWorkloadsResponseSchema)` to create a new message.
  */
 export const ListWorkloadsResponseSchema: GenMessage<ListWorkloadsResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 23);
+  messageDesc(file_lacre_v1_admin, 26);
 
 /**
  * @generated from message lacre.v1.WhyRequest
@@ -727,7 +856,7 @@ export type WhyRequest = Message<"lacre.v1.WhyRequest"> & {
  * Use `create(WhyRequestSchema)` to create a new message.
  */
 export const WhyRequestSchema: GenMessage<WhyRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 24);
+  messageDesc(file_lacre_v1_admin, 27);
 
 /**
  * @generated from message lacre.v1.WhyResponse
@@ -749,7 +878,7 @@ export type WhyResponse = Message<"lacre.v1.WhyResponse"> & {
  * Use `create(WhyResponseSchema)` to create a new message.
  */
 export const WhyResponseSchema: GenMessage<WhyResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 25);
+  messageDesc(file_lacre_v1_admin, 28);
 
 /**
  * @generated from message lacre.v1.WatchRequest
@@ -762,7 +891,7 @@ export type WatchRequest = Message<"lacre.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 26);
+  messageDesc(file_lacre_v1_admin, 29);
 
 /**
  * @generated from message lacre.v1.Event
@@ -816,7 +945,7 @@ export type Event = Message<"lacre.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_admin, 27);
+  messageDesc(file_lacre_v1_admin, 30);
 
 /**
  * @generated from service lacre.v1.Admin
