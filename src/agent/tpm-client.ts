@@ -171,9 +171,7 @@ export class TpmClient {
 
   /** Extends a PCR of `pcrBank` by digests of its length, one to four, as a kernel does. */
   pcrExtend(pcr: number, ...digests: readonly Uint8Array[]): Promise<void> {
-    return this.#executor.exclusive(async () =>
-      this.#executor.run(extendPcr(pcr, await this.#findBank(), ...digests)),
-    );
+    return this.#executor.exclusive(async () => this.#executor.run(extendPcr(pcr, await this.#findBank(), ...digests)));
   }
 
   /** Flushes all that is loaded and ends the connection. */
