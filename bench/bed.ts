@@ -1,57 +1,42 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildExecutable } from '../scripts/build-executable.ts';
+import type { ReferenceFile } from '../src/appraisal/reference/file-table.ts';
 import { interopProgram } from '../test/interop/interop-program.ts';
 import { NativeAdmin } from '../test/simulator/native-admin.ts';
 import { NativeNode } from '../test/simulator/native-node.ts';
-import { cpuMs } from './process-cpu.ts';
+import { HeldStreams } from './held-streams.ts';
+import { cpuOfAll } from './process-cpu.ts';
 import type { Switches, SwitchesDone } from './program/switches.ts';
+import { type Api, FRESH_ENOUGH, outputOf, type Round, type RoundOptions, SOCKETS } from './round.ts';
 import { SpireSystem } from './spire-system.ts';
 
-/** Whether a request takes evidence that is older than it is: a switch of the bench. */
-export const [FRESHER, FRESH_ENOUGH] = [true, false];
+/** How a bed differs from the shared one. */
+export interface BedOptions {
+  /** The executable as it is shipped: without switches. */
+  readonly shipped?: boolean;
+  /** Files that belong to the image by name alone. */
+  readonly references?: readonly ReferenceFile[];
+  /** Lines of the server's configuration; by default as shipped. */
+  readonly serverSettings?: string;
+}
 
-/** The Workload APIs that a container of the bed can ask. */
-export type Api = 'lacre' | 'spire' | 'spire-lacre';
-
-const SOCKETS: Readonly<Record<Api, string>> = {
-  lacre: 'unix:///run/lacre/workload.sock',
-  spire: 'unix:///run/lacre/spire.sock',
-  'spire-lacre': 'unix:///run/lacre/spire-lacre.sock',
+const WITH_SWITCHES = {
+  entry: 'bench/program/lacre.ts',
+  output: 'build/bench/lacre',
+  work: 'build/bench/executable',
 };
 
-export interface RoundOptions {
-  readonly count: number;
-  /** A process each with go-spiffe; or the connections of one client, which starts with the first container after `skip`. */
-  readonly client: 'processes' | 'light';
-  /** One after the other. */
-  readonly turns?: boolean;
-  readonly skip?: number;
-  readonly timeoutSeconds?: number;
+/** How late the event loops were, in milliseconds. */
+export interface Delays {
+  readonly agent: NonNullable<SwitchesDone['delayMs']>;
+  readonly server: NonNullable<SwitchesDone['delayMs']>;
 }
 
-/** What firstsvid saw, and what it cost. */
-export interface Round {
-  readonly got: number;
-  readonly errors: Readonly<Record<string, number>>;
-  readonly ms: {
-    readonly mean: number;
-    readonly p50: number;
-    readonly p95: number;
-    readonly p99: number;
-    readonly max: number;
-  };
-  /** In order of size. */
-  readonly samples: readonly number[];
-  readonly wallMs: number;
-  readonly quotes: number;
-  /** CPU of the programs that serve the node's workloads, and of their server, in milliseconds for the whole round. */
-  readonly agentCpuMs: number;
-  readonly serverCpuMs: number;
-}
+const UNSEEN = { p50: Number.NaN, p99: Number.NaN, max: Number.NaN };
 
 interface Program {
   readonly pid: number;
@@ -90,17 +75,15 @@ export class Bed implements AsyncDisposable {
   }
 
   /** Server and agent run and trust each other; there are no containers yet. */
-  static async create(say: (text: string) => void): Promise<Bed> {
+  static async create(say: (text: string) => void, options: BedOptions = {}): Promise<Bed> {
     const client = interopProgram('firstsvid');
     if ('absent' in client) throw new Error(client.absent);
-    const { path: executable } = await buildExecutable({
-      entry: 'bench/program/lacre.ts',
-      output: 'build/bench/lacre',
-      work: 'build/bench/executable',
-    });
+    const { path: executable } = await buildExecutable(options.shipped === true ? undefined : WITH_SWITCHES);
+    const { serverSettings = '' } = options;
     const directory = await mkdtemp(join(tmpdir(), 'lacre-bench-'));
     const node = await NativeNode.create({
       seed: 'bench',
+      serverSettings,
       program: 'door.c',
       files: { '/bin/client': client.path },
       commands: {
@@ -108,9 +91,9 @@ export class Bed implements AsyncDisposable {
         agent: [...withSwitches(directory, 'agent'), executable, 'agent', 'run', '--config'],
       },
     });
-    await node.startServer(SERVER_SETTINGS);
+    await node.startServer();
     const admin = new NativeAdmin(node);
-    await admin.approve();
+    await admin.approve(options.references);
     await admin.addNode();
     const bed = new Bed({ node, admin, firstsvid: client.path, executable, directory, say });
     bed.#bundle = await admin.bundlePem();
@@ -138,7 +121,7 @@ export class Bed implements AsyncDisposable {
   }
 
   /** Ends the server and starts it with other settings; the agent finds it again by itself. */
-  async restartServer(settings = SERVER_SETTINGS): Promise<void> {
+  async restartServer(settings?: string): Promise<void> {
     await this.node.stopAgent('SIGTERM');
     await this.node.stopServer('SIGTERM');
     await this.node.startServer(settings);
@@ -154,11 +137,51 @@ export class Bed implements AsyncDisposable {
   async #startSpire(): Promise<SpireSystem> {
     this.#say('starting SPIRE beside it');
     const system = await SpireSystem.start(this.node, this.directory);
-    await system.startAgent('spire', undefined);
+    await system.startAgent('spire');
     await system.addEntries(this.node.containers);
     this.#spire = Promise.resolve(system);
     await this.#untilServed('spire', this.node.containers.length);
     return system;
+  }
+
+  /** A second SPIRE agent, with Lacre's WorkloadAttestor, in place of Lacre's own agent: a node has one session. */
+  async startPlugin(): Promise<void> {
+    const spire = await this.spire();
+    await this.node.stopAgent('SIGTERM');
+    await spire.startAgent('spire-lacre', {
+      command: [
+        '/usr/bin/env',
+        ...withSwitches(this.directory, 'plugin').slice(1),
+        this.executable,
+        'spire',
+        'workload-attestor',
+      ],
+      data: this.#pluginData(),
+      selectors: [`image-name:${this.node.image.name}`, 'attribution:exact', 'config:image', 'host:open'],
+    });
+    await spire.addEntries(this.node.containers);
+    await this.#untilServed('spire-lacre', this.node.containers.length);
+  }
+
+  /** Lacre's own agent again. */
+  async stopPlugin(): Promise<void> {
+    await (await this.spire()).stopAgent('spire-lacre');
+    await this.startAgent();
+  }
+
+  #pluginData(): string[] {
+    const { directory, programs, proxy, tpm, kernel } = this.node;
+    return [
+      `server = "127.0.0.1:${programs.port}"`,
+      `bundle = "${this.directory}/bundle.pem"`,
+      `data_dir = "${this.directory}/plugin-data"`,
+      `tpm = "${proxy.address}"`,
+      `endorsement_intermediates = "${tpm.issuerPath}"`,
+      `measurement_list = "${kernel.listPath}"`,
+      `event_log = "${kernel.eventLogPath}"`,
+      'require = ["host:open", "config:image"]',
+      `engine { podman { storage = "${directory}/storage"  run = "${directory}/run" } }`,
+    ];
   }
 
   /** First X.509-SVIDs for the containers. Fails where not all came. */
@@ -169,15 +192,11 @@ export class Bed implements AsyncDisposable {
     return round;
   }
 
-  async tryRound(api: Api, { count, client, turns, skip = 0, timeoutSeconds = 60 }: RoundOptions): Promise<Round> {
-    const doors = join(this.directory, `doors-${skip}`);
-    await writeFile(
-      doors,
-      this.node.containers
-        .slice(skip)
-        .map(({ relayPath }) => relayPath)
-        .join('\n'),
-    );
+  async tryRound(
+    api: Api,
+    { count, client, turns, same, skip = 0, timeoutSeconds = 60 }: RoundOptions,
+  ): Promise<Round> {
+    const doors = await this.#doors(skip, same === true ? count : undefined);
     const flags = [
       '-socket',
       SOCKETS[api],
@@ -192,10 +211,10 @@ export class Bed implements AsyncDisposable {
     if (client === 'light') flags.push('-light');
     if (turns === true) flags.push('-turns');
     const programs = await this.#programsOf(api);
-    const before = await Promise.all([cpuOf(programs.agents), cpuOf(programs.servers)]);
+    const before = await Promise.all([cpuOfAll(programs.agents), cpuOfAll(programs.servers)]);
     const quotes = this.node.proxy.quotes;
     const text = await outputOf(spawn(this.firstsvid, flags, { stdio: ['ignore', 'pipe', 'pipe'] }));
-    const after = await Promise.all([cpuOf(programs.agents), cpuOf(programs.servers)]);
+    const after = await Promise.all([cpuOfAll(programs.agents), cpuOfAll(programs.servers)]);
     const { got, errors, ms, samples = [], wallMs } = JSON.parse(text) as Round;
     const [agentCpuMs, serverCpuMs] = [after[0] - before[0], after[1] - before[1]];
     return { got, errors, ms, samples, wallMs, quotes: this.node.proxy.quotes - quotes, agentCpuMs, serverCpuMs };
@@ -203,14 +222,7 @@ export class Bed implements AsyncDisposable {
 
   /** Streams of the first `count` containers, kept until it is ended. */
   async hold(count: number, skip = 0): Promise<HeldStreams> {
-    const doors = join(this.directory, `doors-${skip}`);
-    await writeFile(
-      doors,
-      this.node.containers
-        .slice(skip)
-        .map(({ relayPath }) => relayPath)
-        .join('\n'),
-    );
+    const doors = await this.#doors(skip);
     const flags = ['-socket', SOCKETS.lacre, '-doors', doors, '-n', String(count), '-light', '-hold'];
     const held = new HeldStreams(spawn(this.firstsvid, flags, { stdio: ['pipe', 'pipe', 'inherit'] }), count);
     await held.open();
@@ -230,6 +242,22 @@ export class Bed implements AsyncDisposable {
       await delay(10);
     }
     throw new Error(`the ${what} did not answer SIGUSR2`);
+  }
+
+  /** From now on the delay of both event loops is watched. Gives what was seen since the last such order. */
+  watch(underQuote: boolean): Promise<Delays> {
+    return this.#turnBoth({ underQuote, watchDelay: true });
+  }
+
+  /** No more. */
+  unwatch(): Promise<Delays> {
+    return this.#turnBoth({ underQuote: FRESH_ENOUGH, watchDelay: false });
+  }
+
+  async #turnBoth(switches: Omit<Switches, 'order'>): Promise<Delays> {
+    const { delayMs: agent = UNSEEN } = await this.turn('agent', switches);
+    const { delayMs: server = UNSEEN } = await this.turn('server', switches);
+    return { agent, server };
   }
 
   async untilAgentLogs(text: string, timeoutMs = 30_000): Promise<void> {
@@ -262,6 +290,15 @@ export class Bed implements AsyncDisposable {
     await rm(this.directory, { recursive: true, force: true });
   }
 
+  /** A file with the doors of the containers after `skip`; `repeated`: of the first of them, so many times. */
+  async #doors(skip: number, repeated?: number): Promise<string> {
+    const path = join(this.directory, 'doors');
+    const doors = this.node.containers.slice(skip).map(({ relayPath }) => relayPath);
+    const all = repeated === undefined ? doors : Array.from({ length: repeated }, () => doors[0] ?? '');
+    await writeFile(path, all.join('\n'));
+    return path;
+  }
+
   async #program(what: 'server' | 'agent' | 'plugin'): Promise<Program> {
     const { serverPid = 0, agentPid = 0 } = this.node.programs;
     const switches = switchesOf(this.directory, what);
@@ -278,60 +315,6 @@ export class Bed implements AsyncDisposable {
   }
 }
 
-/** Streams that are held open by one client. */
-export class HeldStreams {
-  readonly #client: ChildProcess;
-  readonly #count: number;
-  readonly #ends = new Map<number, { readonly unixMs: number; readonly why: string }>();
-  #svids = 0;
-  #rest = '';
-
-  constructor(client: ChildProcess, count: number) {
-    this.#client = client;
-    this.#count = count;
-    client.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text));
-  }
-
-  /** Resolves when every stream has its first SVID. */
-  async open(timeoutMs = 60_000): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    while (this.#svids < this.#count) {
-      const [end] = this.#ends.values();
-      if (end !== undefined) throw new Error(`a stream ended: ${end.why}`);
-      if (performance.now() > deadline) throw new Error(`${this.#svids} of ${this.#count} streams brought an SVID`);
-      await delay(5);
-    }
-  }
-
-  /** When a workload's stream ended, by the clock of this machine; undefined: it stands. */
-  endOf(workload: number): { readonly unixMs: number; readonly why: string } | undefined {
-    return this.#ends.get(workload);
-  }
-
-  get ended(): number {
-    return this.#ends.size;
-  }
-
-  async close(): Promise<void> {
-    const exit = new Promise((resolve) => this.#client.once('exit', resolve));
-    this.#client.stdin?.end();
-    await exit;
-  }
-
-  #read(text: string): void {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
-    for (const line of lines) {
-      const { workload, kind, unixMs, why = '' } = JSON.parse(line);
-      if (kind === 'svid') this.#svids += 1;
-      else this.#ends.set(workload, { unixMs, why });
-    }
-  }
-}
-
-/** As shipped; logs go where nobody reads them. */
-const SERVER_SETTINGS = '';
-
 /** Path of the file by which a program of the bed is switched. */
 export function switchesOf(directory: string, what: string): string {
   return join(directory, `${what}.switches`);
@@ -341,29 +324,6 @@ export function withSwitches(directory: string, what: string): string[] {
   return ['env', `LACRE_BENCH_SWITCHES=${switchesOf(directory, what)}`];
 }
 
-async function cpuOf(pids: readonly number[]): Promise<number> {
-  const each = await Promise.all(pids.map((pid) => cpuMs(pid)));
-  return each.reduce((sum, ms) => sum + ms, 0);
-}
-
 async function readFileOrNothing(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '');
-}
-
-/** Status 1 says that some workload got nothing: its reason is in the output. */
-function outputOf(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let [out, said] = ['', ''];
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      out += text;
-    });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
-    });
-    child.once('error', reject);
-    child.once('close', (status) => {
-      if (status === 0 || (status === 1 && out !== '')) resolve(out);
-      else reject(new Error(`firstsvid ended with status ${status}: ${said}`));
-    });
-  });
 }

@@ -1,5 +1,23 @@
 import type { Measure } from './measure.ts';
+import * as drift from './measures/drift.ts';
 import * as firstSvid from './measures/first-svid.ts';
+import * as idle from './measures/idle.ts';
+import * as lightClient from './measures/light-client.ts';
+import * as listLength from './measures/list-length.ts';
+import * as nodeGrowth from './measures/node-growth.ts';
+import * as oneQuoteEach from './measures/one-quote-each.ts';
+import * as spirePlugin from './measures/spire-plugin.ts';
+import * as spread from './measures/spread.ts';
 
-/** All measures, in the order in which they run: those that leave the shared node unusable are last. */
-export const MEASURES: readonly Measure[] = [firstSvid];
+/** All measures, in the order in which they run: those of the shared node from fewer containers to more, then the others. */
+export const MEASURES: readonly Measure[] = [
+  firstSvid,
+  lightClient,
+  oneQuoteEach,
+  spread,
+  spirePlugin,
+  drift,
+  nodeGrowth,
+  listLength,
+  idle,
+];

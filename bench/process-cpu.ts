@@ -19,3 +19,9 @@ export async function residentMb(pid: number): Promise<{ readonly all: number; r
   const of = (name: string) => (Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]) * 1024) / 1e6;
   return { all: of('VmRSS'), anonymous: of('RssAnon') };
 }
+
+/** Of several processes together. */
+export async function cpuOfAll(pids: readonly number[]): Promise<number> {
+  const each = await Promise.all(pids.map((pid) => cpuMs(pid)));
+  return each.reduce((sum, ms) => sum + ms, 0);
+}

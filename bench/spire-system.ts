@@ -12,13 +12,22 @@ import type { HostProcess } from '../test/simulator/simulated-host.ts';
 
 const ENTRIES_A_CALL = 200;
 
+/** WorkloadAttestor "lacre" of an agent. */
+export interface LacrePlugin {
+  readonly command: readonly string[];
+  /** Lines of plugin_data. */
+  readonly data: readonly string[];
+  /** What every entry of this agent asks for besides the user: values of type lacre. */
+  readonly selectors: readonly string[];
+}
+
 /** An unmodified SPIRE: its server beside Lacre's, its agents on the node, each with a Workload API and entries of its own. */
 export class SpireSystem implements AsyncDisposable {
   readonly #node: NativeNode;
   readonly #directory: string;
   readonly #server: ChildProcess;
   readonly #agents = new Map<string, HostProcess>();
-  readonly #entries = new Map<string, Set<string>>();
+  readonly #entries = new Map<string, { readonly selectors: readonly string[]; readonly known: Set<string> }>();
 
   private constructor(node: NativeNode, directory: string, server: ChildProcess) {
     this.#node = node;
@@ -61,14 +70,8 @@ plugins {
     return this.#server.pid ?? 0;
   }
 
-  /**
-   * Starts an agent whose socket is NAME.sock where the containers see it, with the unix attestor, and Lacre's as well
-   * where its configuration is given: command with arguments, and the lines of plugin_data.
-   */
-  async startAgent(
-    name: string,
-    lacre: { readonly command: readonly string[]; readonly data: readonly string[] } | undefined,
-  ): Promise<void> {
+  /** Starts an agent whose socket is NAME.sock where the containers see it, with the unix attestor, and Lacre's as well where that is given. */
+  async startAgent(name: string, lacre?: LacrePlugin): Promise<void> {
     const port = await readFile(join(this.#directory, 'spire-port'), 'utf8');
     const socket = join(this.#node.directory, 'agent', `${name}.sock`);
     const folder = join(this.#directory, name);
@@ -105,13 +108,13 @@ plugins {
     const agent = await this.#node.spawnOnHost(program('spire-agent'), run);
     agent.stderr.resume();
     this.#agents.set(name, agent);
-    this.#entries.set(name, new Set());
+    this.#entries.set(name, { selectors: lacre?.selectors ?? [], known: new Set() });
     await this.#node.programs.appears(socket, agent.ended);
   }
 
   /** An entry for each container that has none yet, for every agent: by its user on the host. */
-  async addEntries(containers: readonly OciContainer[], more: readonly string[] = []): Promise<void> {
-    for (const [name, known] of this.#entries) {
+  async addEntries(containers: readonly OciContainer[]): Promise<void> {
+    for (const [name, { selectors, known }] of this.#entries) {
       const missing = containers.filter((container) => !known.has(container.name));
       for (let at = 0; at < missing.length; at += ENTRIES_A_CALL) {
         const entries = missing.slice(at, at + ENTRIES_A_CALL).map((container) => ({
@@ -119,7 +122,7 @@ plugins {
           parent_id: `spiffe://${TRUST_DOMAIN}/node/${name}`,
           selectors: [
             { type: 'unix', value: `uid:${container.uidBase}` },
-            ...more.map((value) => ({ type: 'lacre', value })),
+            ...selectors.map((value) => ({ type: 'lacre', value })),
           ],
         }));
         const file = join(this.#directory, 'spire-entries.json');

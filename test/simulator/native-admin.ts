@@ -21,8 +21,8 @@ export class NativeAdmin implements Disposable {
     this.#client = new AdminClient(node.programs.adminSocket);
   }
 
-  /** Reference values of the played host and of the image's one program. */
-  async approve(): Promise<void> {
+  /** Reference values of the played host and of the image; `more` files belong to the image by name alone. */
+  async approve(more: readonly ReferenceFile[] = []): Promise<void> {
     const { kernel, image } = this.#node;
     const files = HOST_PATHS.map((path) => ({ path, sha256: this.#node.digest(path), mode: 0o755 }));
     const host = hostReferenceMessage({
@@ -39,7 +39,7 @@ export class NativeAdmin implements Disposable {
       files: FileTable.of(files),
     });
     await this.#admin.approveHost(parts('host', host, files));
-    const imageFiles = await this.#node.files();
+    const imageFiles = [...(await this.#node.files()), ...more];
     const reference = {
       manifestDigest: image.manifestDigest,
       configDigest: image.configDigest,
