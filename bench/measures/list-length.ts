@@ -108,7 +108,7 @@ function* entries(
 }
 
 async function growList(bed: Bed, { length, references }: { length: number; references: readonly ReferenceFile[] }) {
-  const { kernel, proxy } = bed.node;
+  const { kernel } = bed.node;
   const uidBase = bed.node.containers[0]?.uidBase ?? 0;
   while (kernel.count < length) {
     const from = kernel.count;
