@@ -22,6 +22,8 @@ export interface BedOptions {
   readonly references?: readonly ReferenceFile[];
   /** Lines of the server's configuration; by default as shipped. */
   readonly serverSettings?: string;
+  /** Folder for CPU profiles of agent and server, one of each for every period that is watched. */
+  readonly profiles?: string | undefined;
 }
 
 const WITH_SWITCHES = {
@@ -56,6 +58,7 @@ export class Bed implements AsyncDisposable {
   #spire: Promise<SpireSystem> | undefined;
   #order = 0;
   #bundle = '';
+  readonly #options: BedOptions;
   readonly #say: (text: string) => void;
 
   private constructor(made: {
@@ -65,7 +68,9 @@ export class Bed implements AsyncDisposable {
     executable: string;
     directory: string;
     say: (text: string) => void;
+    options: BedOptions;
   }) {
+    this.#options = made.options;
     this.node = made.node;
     this.admin = made.admin;
     this.firstsvid = made.firstsvid;
@@ -95,7 +100,7 @@ export class Bed implements AsyncDisposable {
     const admin = new NativeAdmin(node);
     await admin.approve(options.references);
     await admin.addNode();
-    const bed = new Bed({ node, admin, firstsvid: client.path, executable, directory, say });
+    const bed = new Bed({ node, admin, firstsvid: client.path, executable, directory, say, options });
     bed.#bundle = await admin.bundlePem();
     await writeFile(join(directory, 'bundle.pem'), bed.#bundle);
     await bed.startAgent();
@@ -255,10 +260,16 @@ export class Bed implements AsyncDisposable {
   }
 
   async #turnBoth(switches: Omit<Switches, 'order'>): Promise<Delays> {
-    const { delayMs: agent = UNSEEN } = await this.turn('agent', switches);
-    const { delayMs: server = UNSEEN } = await this.turn('server', switches);
+    this.#periods += 1;
+    const profileOf = (who: string) =>
+      this.#options.profiles === undefined || !switches.watchDelay
+        ? {}
+        : { profile: join(this.#options.profiles, `${String(this.#periods).padStart(3, '0')}-${who}.cpuprofile`) };
+    const { delayMs: agent = UNSEEN } = await this.turn('agent', { ...switches, ...profileOf('agent') });
+    const { delayMs: server = UNSEEN } = await this.turn('server', { ...switches, ...profileOf('server') });
     return { agent, server };
   }
+  #periods = 0;
 
   async untilAgentLogs(text: string, timeoutMs = 30_000): Promise<void> {
     const { log } = this.node.programs;

@@ -1,6 +1,6 @@
-/** `npm run bench [-- --only NAME[,NAME]] [--quick] [--output json] [--list]`: docs/performance.md. */
+/** `npm run bench [-- --only NAME[,NAME]] [--quick] [--output json] [--list] [--profile FOLDER]`: docs/performance.md. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { VERSION } from '../src/version.ts';
@@ -29,10 +29,15 @@ function chosen(only: string | undefined): readonly Measure[] {
 
 /** The shared node: made when it is first asked for, and anew after a measure that spoils it. */
 class SharedBed {
+  readonly #profiles: string | undefined;
   #bed: Promise<Bed> | undefined;
 
+  constructor(profiles: string | undefined) {
+    this.#profiles = profiles;
+  }
+
   async with(containers: number): Promise<Bed> {
-    this.#bed ??= Bed.create(say);
+    this.#bed ??= Bed.create(say, { profiles: this.#profiles });
     const bed = await this.#bed;
     await bed.grow(containers);
     return bed;
@@ -45,8 +50,8 @@ class SharedBed {
   }
 }
 
-async function runAll(measures: readonly Measure[], quick: boolean): Promise<Ran[]> {
-  const shared = new SharedBed();
+async function runAll(measures: readonly Measure[], quick: boolean, profiles: string | undefined): Promise<Ran[]> {
+  const shared = new SharedBed(profiles);
   const context: Context = { quick, say, bed: (containers) => shared.with(containers) };
   const ran: Ran[] = [];
   for (const { name, about, endsBed, run } of measures) {
@@ -68,12 +73,20 @@ async function runAll(measures: readonly Measure[], quick: boolean): Promise<Ran
   return ran;
 }
 
+/** CPU profiles of the shared node's programs are for development: sampling slows them. */
+async function profilesFolder(folder: string | undefined): Promise<string | undefined> {
+  if (folder === undefined) return undefined;
+  await mkdir(folder, { recursive: true });
+  return resolve(folder);
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
       output: { type: 'string', default: 'table' },
+      profile: { type: 'string' },
       list: { type: 'boolean', default: false },
     },
   });
@@ -83,7 +96,7 @@ async function main(): Promise<void> {
   }
   const machine = describeMachine();
   say(machineSentence(machine));
-  const measures = await runAll(chosen(values.only), values.quick);
+  const measures = await runAll(chosen(values.only), values.quick, await profilesFolder(values.profile));
   const results: Results = { at: new Date().toISOString(), version: VERSION, quick: values.quick, machine, measures };
   const folder = join(root, 'build/bench');
   await mkdir(folder, { recursive: true });
