@@ -49,11 +49,17 @@ export const ERROR_CODES = {
   'tpm.quote.signature': refused('the signature of the quote is not by the attestation key'),
   'tpm.quote.extra-data': refused('the quote answers another question: its extra data is not what was asked'),
   'tpm.quote.selection': refused('the quote does not cover exactly the PCRs that Lacre asks for'),
+  'tpm.certify.name': refused('the TPM certified another key than the one that is claimed'),
+  'tpm.certify.attributes': refused('a certified key is no signing key that the TPM made and keeps'),
   'tpm.endorsement.certificate': invalid('an EK certificate or one of its issuers is malformed'),
   'tpm.endorsement.key': refused('the EK certificate is for another key than the endorsement key'),
   'tpm.endorsement.usage': refused('the certificate is not one for endorsement keys'),
   'tpm.endorsement.expired': refused('a certificate of the endorsement chain is not valid at this time'),
   'tpm.endorsement.chain': refused('the EK certificate does not chain to a configured root'),
+  'tpm.endorsement.disallowed': refused('the EK certificate is of a TPM that the allow list does not have'),
+  'tpm.cabinet.malformed': invalid(
+    'a cabinet file (CAB) is malformed, over its bounds, or compressed in a way that is not supported',
+  ),
   'tpm.batch.duplicate': invalid('two requests of a batch are the same'),
   'tpm.response.code': unavailable('the TPM answered a command with an error'),
   // boot
@@ -185,6 +191,9 @@ export const ERROR_CODES = {
     'the TPM was reset or lost its keys: they are to be loaded anew, and evidence starts over',
   ),
   'agent.tpm.no-ek': unavailable('the TPM makes none of the endorsement keys that Lacre knows'),
+  'agent.tpm.certificate': unavailable(
+    'no certificate of the endorsement key can be had from the file or URL that the configuration names',
+  ),
   'agent.tpm.no-bank': unavailable('the TPM has PCRs neither of SHA-256 nor of SHA-384'),
   'agent.config.invalid': invalid('the configuration of the agent is malformed'),
   'agent.environment': refused(

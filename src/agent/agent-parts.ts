@@ -11,6 +11,7 @@ import type { NodeContainers } from './evidence.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import type { Native } from './native.ts';
 import { Proc } from './proc.ts';
+import { type CertificateSource, endorsementCertificate } from './tpm-certificate.ts';
 import { TpmClient } from './tpm-client.ts';
 import type { PinnedCaller } from './workload-api.ts';
 
@@ -35,7 +36,7 @@ export interface NodeParts extends AgentParts {
 
 /** Begins to watch the containers. The TPM is opened when it is first used: one that is not there yet is waited for. */
 export async function openParts(config: AgentConfig, native: Native, log: Logger): Promise<NodeParts> {
-  const tpm = openWhenUsed(() => TpmClient.open(config.tpm));
+  const tpm = openWhenUsed(() => TpmClient.open(config.tpm, config.tpmOptions), config.endorsementCertificate);
   const proc = new Proc();
   const watch = new ContainerWatch({
     source: openEngines(config.engine),
@@ -60,7 +61,7 @@ export async function openParts(config: AgentConfig, native: Native, log: Logger
 }
 
 /** Codes of each method: also those of `open`. */
-export function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
+export function openWhenUsed(open: () => Promise<TpmClient>, source: CertificateSource = {}): AttestationTpm {
   let opened: Promise<TpmClient> | undefined;
   const client = (): Promise<TpmClient> => {
     opened ??= open().catch((error: unknown) => {
@@ -70,7 +71,10 @@ export function openWhenUsed(open: () => Promise<TpmClient>): AttestationTpm {
     return opened;
   };
   return {
-    createEndorsementKey: async () => (await client()).createEndorsementKey(),
+    createEndorsementKey: async () => {
+      const made = await (await client()).createEndorsementKey();
+      return { ...made, certificate: await endorsementCertificate(source, made.public, made.certificate) };
+    },
     readIntermediates: async () => (await client()).readIntermediates(),
     createAttestationKey: async (saved) => (await client()).createAttestationKey(saved),
     activateCredential: async (blob, secret) => (await client()).activateCredential(blob, secret),

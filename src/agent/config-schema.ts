@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { LOG_SETTINGS } from '../log-settings.ts';
+import { AK_ALGORITHMS, EK_TEMPLATES } from '../tpm/template.ts';
 
 const MEASUREMENTS = '/sys/kernel/security/ima/binary_runtime_measurements';
 const EVENT_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
@@ -109,6 +110,28 @@ export const AgentConfigSchema = z
       .regex(/^(device:\/.+|unix:\/.+|tcp:.+:\d{1,5})$/, 'must be device:/dev/tpmrm0, unix:/path or tcp:host:port')
       .default('device:/dev/tpmrm0')
       .meta({ description: 'The TPM: device:/dev/tpmrm0, unix:/path or tcp:host:port.' }),
+    tpm_ak: z.enum(AK_ALGORITHMS).optional().meta({
+      description:
+        'Attestation key that is made where none is saved: scheme and key. By default ecdsa-p256, or rsassa-2048 where the TPM has no ECC.',
+    }),
+    ek_template: z
+      .enum(EK_TEMPLATES.map(({ name }) => name))
+      .optional()
+      .meta({
+        description:
+          'Template of the endorsement key (TCG EK Credential Profile): L-1 RSA-2048, L-2 P-256, H-1 to H-7 RSA-2048, P-256, P-384, P-521, RSA-3072, RSA-4096. By default the first whose certificate the TPM holds, else L-1.',
+      }),
+    endorsement_certificate: path(
+      "File with the endorsement key's certificate, PEM or DER, instead of the one in the TPM.",
+    ).optional(),
+    endorsement_url: z
+      .url({ protocol: /^https?$/, error: 'an http or https URL is needed' })
+      .max(2048)
+      .optional()
+      .meta({
+        description:
+          "Folder on a web server with EK certificates, where the TPM holds none: URL/<SHA-256 of the EK's SubjectPublicKeyInfo>.der. The server checks the chain, so http will do.",
+      }),
     endorsement_intermediates: path(
       "PEM file with certificates between the endorsement key's and its root, where the TPM does not hold them.",
     ).optional(),

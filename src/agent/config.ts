@@ -4,6 +4,8 @@ import { readConfigFile } from '../config-file.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type AgentConfigFile, AgentConfigSchema } from './config-schema.ts';
 import type { EnginePlaces } from './engine/engines.ts';
+import type { CertificateSource } from './tpm-certificate.ts';
+import type { TpmOptions } from './tpm-client.ts';
 
 /** Configuration of the agent as the program uses it. */
 export interface AgentConfig {
@@ -14,6 +16,8 @@ export interface AgentConfig {
   readonly dataDir: string;
   readonly workloadSocket: string;
   readonly tpm: string;
+  readonly tpmOptions?: Pick<TpmOptions, 'akAlgorithm' | 'ekTemplate'>;
+  readonly endorsementCertificate?: CertificateSource;
   /** Certificates between the EK's and its root that the TPM does not hold, DER. */
   readonly endorsementIntermediates: readonly Uint8Array[];
   readonly measurementList: string;
@@ -59,6 +63,8 @@ export async function loadAgentConfig(path: string, over: ConfigOver = {}): Prom
     dataDir: file.data_dir,
     workloadSocket: file.workload_socket,
     tpm: file.tpm,
+    tpmOptions: { akAlgorithm: file.tpm_ak, ekTemplate: file.ek_template },
+    endorsementCertificate: { file: file.endorsement_certificate, url: file.endorsement_url },
     endorsementIntermediates:
       file.endorsement_intermediates === undefined ? [] : await pemFile(file.endorsement_intermediates),
     measurementList: file.measurement_list,

@@ -8,6 +8,7 @@ import { addProgramCommands } from './programs.ts';
 import { addReferenceCommands } from './reference.ts';
 import { reportError } from './report-error.ts';
 import { addSpireCommands } from './spire.ts';
+import { addTpmCommands } from './tpm.ts';
 import { addWorkloadCommands } from './workload.ts';
 
 /** The whole command line, without running it. */
@@ -33,6 +34,7 @@ export function buildProgram(version: string): Command {
   addSpireCommands(program);
   addNodeCommands(program);
   addReferenceCommands(program);
+  addTpmCommands(program);
   addEntryCommands(program);
   addWorkloadCommands(program);
   addBundleCommands(program);

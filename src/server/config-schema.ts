@@ -113,6 +113,15 @@ const endorsementRoot = z.strictObject({
     .meta({ description: 'What an EK below these roots stands for: a chip, a cloud TPM, a software TPM.' }),
 });
 
+const tpmText = (description: string) => z.string().max(128).optional().meta({ description });
+const allowedTpm = z
+  .strictObject({
+    manufacturer: tpmText('Such as INTC, or id:494E5443 as the certificate has it.'),
+    model: tpmText('As the certificate has it.'),
+    version: tpmText('As the certificate has it, such as id:00020000.'),
+  })
+  .refine((tpm) => Object.values(tpm).some((text) => text !== undefined && text !== ''), 'one of the fields is needed');
+
 const limits = z
   .strictObject({
     containers_per_node: count('Containers that one node may report.', 2048, 1, 65_536),
@@ -149,6 +158,15 @@ export const ConfigFileSchema = z
     endorsement: z
       .strictObject({
         roots: z.array(endorsementRoot).max(256).default([]).meta({ description: 'Files of trusted EK roots.' }),
+        expired: z.enum(['refuse', 'accept']).default('refuse').meta({
+          description:
+            'What becomes of EK certificates and their issuers after their end: chips often outlive them. accept still asks for the whole chain.',
+        }),
+        allow: z
+          .array(allowedTpm)
+          .max(256)
+          .default([])
+          .meta({ description: 'Makes of TPMs that may enrol; empty: all that the roots vouch for.' }),
       })
       .prefault({})
       .meta({ description: 'Which endorsement keys are believed. Without roots no node can enrol.' }),

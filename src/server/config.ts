@@ -1,5 +1,6 @@
 import { readConfigFile } from '../config-file.ts';
 import { TrustDomain } from '../identity/trust-domain.ts';
+import type { AllowedTpm } from '../tpm/endorsement.ts';
 import { type ConfigFile, ConfigFileSchema, parseDurationMs } from './config-schema.ts';
 
 /** Configuration of the server as the programs use it; times in milliseconds. */
@@ -19,6 +20,8 @@ export interface ServerConfig {
   };
   readonly endorsement: {
     readonly roots: readonly { readonly path: string; readonly tier: 'hardware' | 'vtpm' | 'software' }[];
+    readonly expired: 'refuse' | 'accept';
+    readonly allow: readonly AllowedTpm[];
   };
   readonly quoteIntervalMs: number;
   readonly pollIntervalMs: number;

@@ -70,6 +70,7 @@ export function verifyNodeKeys(
     roots,
     ek: parsePublicArea(hello.ekPublic),
     now: deps.clock.now(),
+    policy: deps.config.endorsement,
   });
   const key = verifyAttestationKey(parsePublicArea(hello.akPublic));
   return { node: { ...node, rootOfTrust: endorsement.rootOfTrust }, endorsement, key };

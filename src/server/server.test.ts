@@ -103,7 +103,7 @@ test('an endorsement root that cannot be read stops the start with its name', as
   const config = configuration(context);
   const roots = [{ path: join(config.dataDir, 'no-such-root.pem'), tier: 'software' as const }];
   await assert.rejects(
-    startServer({ ...config, endorsement: { roots } }, { log }),
+    startServer({ ...config, endorsement: { ...config.endorsement, roots } }, { log }),
     (error) => isLacreError(error) && error.message.includes('no-such-root.pem'),
   );
 });

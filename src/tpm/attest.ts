@@ -47,16 +47,36 @@ const MAX_SELECT_BYTES = 4;
  */
 export function parseQuote(bytes: Uint8Array): Attest {
   return readStructure(bytes, WHAT, MAX_BYTES, (reader) => {
-    if (reader.u32() !== GENERATED) throw notQuote('it does not begin with TPM_GENERATED, so no TPM made it');
-    if (reader.u16() !== TAG.ATTEST_QUOTE) throw notQuote('it attests something else than a quote');
-    const qualifiedSigner = reader.sized16(MAX_NAME_BYTES).slice();
-    const extraData = reader.sized16(MAX_DIGEST_BYTES).slice();
-    const clock = readClock(reader);
-    const firmwareVersion = reader.u64();
+    const common = readCommon(reader, TAG.ATTEST_QUOTE, 'a quote');
     const selection = readPcrSelections(reader);
     const pcrDigest = reader.sized16(MAX_DIGEST_BYTES).slice();
-    return { qualifiedSigner, extraData, clock, firmwareVersion, quote: { selection, pcrDigest } };
+    return { ...common, quote: { selection, pcrDigest } };
   });
+}
+
+/** A TPMS_ATTEST about a key: its Name and its Name qualified by its parents. */
+export interface Certification extends Omit<Attest, 'quote'> {
+  readonly name: Uint8Array;
+  readonly qualifiedName: Uint8Array;
+}
+
+/** As parseQuote, of what TPM2_Certify made (TPMS_CERTIFY_INFO, Part 2, 10.12.3). Throws tpm.malformed, tpm.quote.type. */
+export function parseCertification(bytes: Uint8Array): Certification {
+  return readStructure(bytes, WHAT, MAX_BYTES, (reader) => {
+    const common = readCommon(reader, TAG.ATTEST_CERTIFY, 'a key');
+    const name = reader.sized16(MAX_NAME_BYTES).slice();
+    return { ...common, name, qualifiedName: reader.sized16(MAX_NAME_BYTES).slice() };
+  });
+}
+
+/** What each TPMS_ATTEST begins with. */
+function readCommon(reader: ByteReader, tag: number, what: string): Omit<Attest, 'quote'> {
+  if (reader.u32() !== GENERATED) throw notQuote('it does not begin with TPM_GENERATED, so no TPM made it');
+  if (reader.u16() !== tag) throw notQuote(`it attests something else than ${what}`);
+  const qualifiedSigner = reader.sized16(MAX_NAME_BYTES).slice();
+  const extraData = reader.sized16(MAX_DIGEST_BYTES).slice();
+  const clock = readClock(reader);
+  return { qualifiedSigner, extraData, clock, firmwareVersion: reader.u64() };
 }
 
 /** TPMS_CLOCK_INFO. */

@@ -17,6 +17,12 @@ export interface VerifiedChain {
   readonly root: EndorsementRoot;
 }
 
+/**
+ * What becomes of certificates after their notAfter: chips outlive them, and no maker renews an EK certificate. Before its
+ * notBefore none is ever good.
+ */
+export type ExpiryPolicy = 'refuse' | 'accept';
+
 const MAX_INTERMEDIATES = 8;
 /** Signatures that one endorsement may cost: hostile intermediates of one name must not make a tree. */
 const MAX_SIGNATURES = 32;
@@ -27,6 +33,7 @@ interface Search {
   readonly intermediates: readonly EndorsementCertificate[];
   readonly roots: readonly EndorsementRoot[];
   readonly now: Date;
+  readonly expiry: ExpiryPolicy;
   signatures: number;
   /** A link that verified but for its time, to say the more useful sentence. */
   expired: X509Certificate | undefined;
@@ -34,7 +41,8 @@ interface Search {
 
 /**
  * Finds a chain from `leaf` over some of `intermediates` (DER, hostile) to one of `roots`, and verifies it (RFC 5280,
- * 6.1): names, signatures, CA rights, key usage, path length, critical extensions, validity at `now`, the root's too.
+ * 6.1): names, signatures, CA rights, key usage, path length, critical extensions, validity at `now`, the root's too
+ * (`expiry` says what is done after notAfter).
  * The root's own signature is not looked at: it is trusted by configuration.
  *
  * Throws tpm.endorsement.certificate, tpm.endorsement.chain, tpm.endorsement.expired.
@@ -44,6 +52,7 @@ export function findChain(
   intermediates: readonly Uint8Array[],
   roots: readonly EndorsementRoot[],
   now: Date,
+  expiry: ExpiryPolicy = 'refuse',
 ): VerifiedChain {
   if (intermediates.length > MAX_INTERMEDIATES) {
     throw new LacreError(
@@ -52,8 +61,8 @@ export function findChain(
     );
   }
   const parsed = intermediates.map(parseEndorsementCertificate);
-  const search: Search = { intermediates: parsed, roots, now, signatures: 0, expired: undefined };
-  if (!isValidAt(leaf.x509, now)) throw expired(leaf.x509, now);
+  const search: Search = { intermediates: parsed, roots, now, expiry, signatures: 0, expired: undefined };
+  if (!isValid(search, leaf.x509)) throw expired(leaf.x509, now);
   const chain = extend(search, [leaf]);
   if (chain !== undefined) return chain;
   if (search.expired !== undefined) throw expired(search.expired, now);
@@ -101,7 +110,7 @@ function mayIssue(
   if (!named || !hasRight) return false;
   search.signatures += 1;
   if (search.signatures > MAX_SIGNATURES || !isSignedBy(child.x509, issuer.x509)) return false;
-  if (isValidAt(issuer.x509, search.now)) return true;
+  if (isValid(search, issuer.x509)) return true;
   search.expired = issuer.x509;
   return false;
 }
@@ -114,8 +123,8 @@ function isSignedBy(child: X509Certificate, issuer: X509Certificate): boolean {
   }
 }
 
-function isValidAt(certificate: X509Certificate, now: Date): boolean {
-  return certificate.validFromDate <= now && now <= certificate.validToDate;
+function isValid({ now, expiry }: Search, certificate: X509Certificate): boolean {
+  return certificate.validFromDate <= now && (expiry === 'accept' || now <= certificate.validToDate);
 }
 
 function expired(certificate: X509Certificate, now: Date): LacreError {

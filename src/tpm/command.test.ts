@@ -8,6 +8,7 @@ import type { TpmCommand } from './command.ts';
 import { RC, TAG } from './constants.ts';
 import {
   activateCredential,
+  certifyKey,
   createChild,
   createEndorsementPrimary,
   flushContext,
@@ -43,6 +44,7 @@ const COMMANDS: readonly TpmCommand<unknown>[] = [
   policySecretEndorsement(1),
   activateCredential(1, 2, 3, some, some),
   quotePcrs(1, some, 'sha384', QUOTED_PCRS),
+  certifyKey(1, 2, some),
   startup(),
   readPcrs('sha256', [0]),
   extendPcr(10, 'sha384', new Uint8Array(48)),

@@ -24,6 +24,7 @@ export const COMMAND = {
   CREATE_PRIMARY: 0x131,
   STARTUP: 0x144,
   ACTIVATE_CREDENTIAL: 0x147,
+  CERTIFY: 0x148,
   NV_READ: 0x14e,
   POLICY_SECRET: 0x151,
   CREATE: 0x153,
@@ -40,7 +41,13 @@ export const COMMAND = {
 } as const;
 
 /** TPM_ST, Part 2, 6.9. */
-export const TAG = { NO_SESSIONS: 0x8001, SESSIONS: 0x8002, ATTEST_QUOTE: 0x8018, CREATION: 0x8021 } as const;
+export const TAG = {
+  NO_SESSIONS: 0x8001,
+  SESSIONS: 0x8002,
+  ATTEST_CERTIFY: 0x8017,
+  ATTEST_QUOTE: 0x8018,
+  CREATION: 0x8021,
+} as const;
 
 /** TPM_RH, Part 2, 7.4. */
 export const HANDLE = { OWNER: 0x40000001, NULL: 0x40000007, PASSWORD: 0x40000009, ENDORSEMENT: 0x4000000b } as const;

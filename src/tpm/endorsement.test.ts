@@ -2,8 +2,19 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { AsnConvert, AsnSerializer } from '@peculiar/asn1-schema';
-import { Certificate, KeyUsageFlags } from '@peculiar/asn1-x509';
+import { AsnConvert, AsnSerializer, OctetString } from '@peculiar/asn1-schema';
+import {
+  AttributeTypeAndValue,
+  AttributeValue,
+  Certificate,
+  Extension,
+  GeneralName,
+  id_ce_subjectAltName,
+  KeyUsageFlags,
+  Name,
+  RelativeDistinguishedName,
+  SubjectAlternativeName,
+} from '@peculiar/asn1-x509';
 import {
   issueCertificate,
   type Party,
@@ -14,7 +25,13 @@ import { EK_ATTRIBUTES, forgePublicArea } from '../../test/simulator/soft-key.ts
 import { fromHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { certificateSpki, parseEndorsementCertificate } from './certificate.ts';
-import { type EndorsementRoot, ekSha256Hex, VerifiedEndorsement, verifyEndorsement } from './endorsement.ts';
+import {
+  type AllowedTpm,
+  type EndorsementRoot,
+  ekSha256Hex,
+  VerifiedEndorsement,
+  verifyEndorsement,
+} from './endorsement.ts';
 import { parsePublicArea } from './public-area.ts';
 
 interface EndorsementVector {
@@ -164,6 +181,71 @@ test('an expired issuer, root or EK certificate ends the chain', () => {
   assert.equal(attempt(root, [ca('a', root, past)]), 'tpm.endorsement.expired');
   assert.equal(attempt(ca('root', undefined, past), []), 'tpm.endorsement.expired');
   assert.equal(attempt(root, [], past), 'tpm.endorsement.expired');
+});
+
+test('where the operator accepts expired certificates, the chain must hold all the same', () => {
+  const past = { notAfter: new Date('2026-11-30T00:00:00Z') };
+  const root = ca('root', undefined, past);
+  const issuer = ca('issuer', root, past);
+  const input = {
+    ...endorsed(issuer, past),
+    intermediates: [issuer.certificate],
+    roots: [rootOf(root.certificate)],
+    now: NOW,
+  };
+  const policy = { expired: 'accept', allow: [] } as const;
+  assert.ok(verifyEndorsement({ ...input, policy }));
+  assert.throws(() => verifyEndorsement({ ...input, policy: { ...policy, expired: 'refuse' } }), {
+    code: 'tpm.endorsement.expired',
+  });
+  assert.throws(() => verifyEndorsement({ ...input, policy, roots: [rootOf(ca('root').certificate)] }), {
+    code: 'tpm.endorsement.chain',
+  });
+  const early = new Date('2025-12-31T00:00:00Z');
+  assert.throws(() => verifyEndorsement({ ...input, policy, now: early }), { code: 'tpm.endorsement.expired' });
+});
+
+/** Subject alternative name with the TPM's maker, model and version (EK Credential Profile, 3.2.9). */
+function tpmNames(manufacturer: string, model: string, version: string): Extension {
+  const attribute = (type: string, text: string) =>
+    new RelativeDistinguishedName([
+      new AttributeTypeAndValue({ type, value: new AttributeValue({ utf8String: text }) }),
+    ]);
+  const directoryName = new Name([
+    attribute('2.23.133.2.1', manufacturer),
+    attribute('2.23.133.2.2', model),
+    attribute('2.23.133.2.3', version),
+  ]);
+  const names = new SubjectAlternativeName([new GeneralName({ directoryName })]);
+  return new Extension({
+    extnID: id_ce_subjectAltName,
+    critical: true,
+    extnValue: new OctetString(AsnConvert.serialize(names)),
+  });
+}
+
+test('an allow list holds makers, models and versions, as the certificate has them or by the letters of the maker', () => {
+  const root = ca('root');
+  const extension = tpmNames('id:494E5443', 'ADL', 'id:00020000');
+  const input = { ...endorsed(root, { extension }), intermediates: [], roots: [rootOf(root.certificate)], now: NOW };
+  const allowed = (...allow: AllowedTpm[]) => {
+    try {
+      return verifyEndorsement({ ...input, policy: { expired: 'refuse', allow } }).facts.model;
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+  assert.equal(allowed(), 'ADL');
+  assert.equal(allowed({ manufacturer: 'INTC' }), 'ADL');
+  assert.equal(allowed({ manufacturer: 'id:494e5443', model: 'ADL', version: 'id:00020000' }), 'ADL');
+  assert.equal(allowed({ model: 'other' }, { model: 'ADL' }), 'ADL');
+  assert.equal(allowed({ manufacturer: 'IFX' }), 'tpm.endorsement.disallowed');
+  assert.equal(allowed({ manufacturer: 'INTC', model: 'other' }), 'tpm.endorsement.disallowed');
+  assert.equal(allowed({ manufacturer: 'INTC', version: 'id:00010000' }), 'tpm.endorsement.disallowed');
+  const nameless = { ...input, ...endorsed(root) };
+  assert.throws(() => verifyEndorsement({ ...nameless, policy: { expired: 'refuse', allow: [{ model: 'ADL' }] } }), {
+    code: 'tpm.endorsement.disallowed',
+  });
 });
 
 test('a certificate for another purpose is no EK certificate', () => {

@@ -3,11 +3,11 @@ import { equalBytes } from '../bytes/equal.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
 import { certificateSpki, type EndorsementCertificate, parseEndorsementCertificate } from './certificate.ts';
-import { type EndorsementRoot, findChain, type RootOfTrust } from './certificate-chain.ts';
+import { type EndorsementRoot, type ExpiryPolicy, findChain, type RootOfTrust } from './certificate-chain.ts';
 import { requireStorageKey } from './credential.ts';
 import type { PublicArea } from './public-area.ts';
 
-export type { EndorsementRoot, RootOfTrust } from './certificate-chain.ts';
+export type { EndorsementRoot, ExpiryPolicy, RootOfTrust } from './certificate-chain.ts';
 
 const MAKE = Symbol('only verifyEndorsement makes one');
 
@@ -46,7 +46,23 @@ export class VerifiedEndorsement {
   }
 }
 
-/** Input of verifyEndorsement; all but `roots` and `now` is hostile. */
+/** TPMs that may be endorsed; what is left out, or empty, may be anything. Texts as the EK certificate has them. */
+export interface AllowedTpm {
+  /** Such as `id:494E5443`, or its four letters `INTC` (TCG vendor ID registry). */
+  readonly manufacturer?: string | undefined;
+  readonly model?: string | undefined;
+  /** Of the firmware when the certificate was made, such as `id:00020000`. */
+  readonly version?: string | undefined;
+}
+
+/** What the operator asks of an EK certificate beyond its chain. */
+export interface EndorsementPolicy {
+  readonly expired: ExpiryPolicy;
+  /** Empty: any. Else one of them must fit. */
+  readonly allow: readonly AllowedTpm[];
+}
+
+/** Input of verifyEndorsement; all but `roots`, `now` and `policy` is hostile. */
 export interface EndorsementInput {
   /** EK certificate, DER. */
   readonly certificate: Uint8Array;
@@ -55,6 +71,8 @@ export interface EndorsementInput {
   readonly roots: readonly EndorsementRoot[];
   readonly ek: PublicArea;
   readonly now: Date;
+  /** Left out: expired certificates are refused, TPMs of every make are accepted. */
+  readonly policy?: EndorsementPolicy;
 }
 
 /** tcg-kp-EKCertificate and anyExtendedKeyUsage. */
@@ -73,7 +91,7 @@ export function ekSha256Hex(spki: Uint8Array): string {
  * endorsement keys, and chains to one of `roots`: each link's signature, names, CA rights, path length, critical
  * extensions and validity at `now`. An issuer's revocation list is not asked: DESIGN's inventory decides which chip is in.
  *
- * Throws tpm.endorsement.certificate, .key, .usage, .expired, .chain, tpm.ek.attributes.
+ * Throws tpm.endorsement.certificate, .key, .usage, .expired, .chain, .disallowed, tpm.ek.attributes.
  */
 export function verifyEndorsement(input: EndorsementInput): VerifiedEndorsement {
   requireStorageKey(input.ek);
@@ -84,9 +102,41 @@ export function verifyEndorsement(input: EndorsementInput): VerifiedEndorsement 
     });
   }
   checkUsage(leaf, input.ek);
-  const { root, path } = findChain(leaf, input.intermediates, input.roots, input.now);
+  const { intermediates, roots, now, policy } = input;
+  const { root, path } = findChain(leaf, intermediates, roots, now, policy?.expired);
   const facts = factsOf(leaf, [...path.map((certificate) => certificate.x509), root.certificate]);
+  checkAllowed(facts, policy?.allow ?? []);
   return new VerifiedEndorsement(MAKE, input.ek, root.tier, facts);
+}
+
+/** The names are of the EK certificate, so the configured root vouches for them. */
+function checkAllowed(facts: EndorsementFacts, allow: readonly AllowedTpm[]): void {
+  const { manufacturer, model, version } = facts;
+  const fits = (wanted: string | undefined, ...seen: readonly string[]) =>
+    wanted === undefined || wanted === '' || seen.some((text) => text.toUpperCase() === wanted.toUpperCase());
+  const isAllowed = allow.some(
+    (tpm) =>
+      fits(tpm.manufacturer, manufacturer, vendorLetters(manufacturer)) &&
+      fits(tpm.model, model) &&
+      fits(tpm.version, version),
+  );
+  if (allow.length === 0 || isAllowed) return;
+  const tpm = `manufacturer ${JSON.stringify(manufacturer)}, model ${JSON.stringify(model)}, version ${JSON.stringify(version)}`;
+  throw new LacreError('tpm.endorsement.disallowed', `the allow list has no TPM of ${tpm}`, {
+    manufacturer,
+    model,
+    version,
+  });
+}
+
+/** `id:494E5443` is INTC: four letters of the TCG vendor ID registry in hexadecimal, filled up with zeros. */
+function vendorLetters(manufacturer: string): string {
+  const [, hex] = /^id:([0-9a-f]{8})$/i.exec(manufacturer) ?? [];
+  return hex === undefined
+    ? ''
+    : Buffer.from(hex, 'hex')
+        .toString('latin1')
+        .replace(/[\0 ]+$/, '');
 }
 
 /** A certificate for another purpose of the same maker (platform, attestation key, CA) is no EK certificate. */

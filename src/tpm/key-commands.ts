@@ -191,6 +191,21 @@ export function quotePcrs(
   });
 }
 
+/** TPM2_Certify (Part 3, 18.2) of a key with an empty password, by an attestation key in its own scheme. */
+export function certifyKey(object: number, key: number, extraData: Uint8Array): TpmCommand<QuoteAnswer> {
+  return buildCommand({
+    name: 'TPM2_Certify',
+    code: COMMAND.CERTIFY,
+    handles: [object, key],
+    sessions: [EMPTY_PASSWORD, EMPTY_PASSWORD],
+    parameters: new ByteWriter().sized16(extraData).u16(ALG.NULL).finish(),
+    read: (reader) => {
+      const attest = reader.sized16(MAX_BLOB_BYTES).slice();
+      return { attest, signature: reader.bytes(reader.remaining).slice() };
+    },
+  });
+}
+
 /** inSensitive (empty), inPublic, outsideInfo, creationPCR: none. */
 function creation(template: Uint8Array): Uint8Array {
   const sensitive = new ByteWriter().u16(0).u16(0).finish();

@@ -124,6 +124,17 @@ export function attestationKeyTemplate(algorithm: AkAlgorithm, hash?: HashName):
   return isEcc ? writer.u16(ALG.NULL).u16(0).u16(0).finish() : writer.u32(0).u16(0).finish();
 }
 
+/** Signing key on P-256 that signs what it is given, by ECDSA with SHA-256: to be certified by an attestation key. */
+export const SIGNING_KEY_TEMPLATE: Uint8Array = header(ALG.ECC, 'sha256', AK_ATTRIBUTES & ~ATTRIBUTE.RESTRICTED, '')
+  .u16(ALG.NULL)
+  .u16(ALG.ECDSA)
+  .u16(ALG.SHA256)
+  .u16(CURVE.P256)
+  .u16(ALG.NULL)
+  .u16(0)
+  .u16(0)
+  .finish();
+
 function high(hash: HashName, cipherBits: number): EkShape {
   return { hash, cipherBits, policyHex: POLICY_B[hash], userWithAuth: true, uniqueBytes: 0 };
 }
