@@ -9,8 +9,7 @@ import { pino } from 'pino';
 import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
-import { FileTable, type ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
-import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
+import type { ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
 import {
@@ -21,7 +20,6 @@ import {
   makeRecord,
 } from '../../src/container/record.ts';
 import { CODE_TRAILER } from '../../src/grpc-status.ts';
-import { imaPolicy } from '../../src/ima/policy.ts';
 import { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
 import {
   type Answer,
@@ -34,7 +32,7 @@ import {
   type EnrolResult,
   type WorkloadRequestSchema,
 } from '../../src/proto/lacre/v1/node_pb.ts';
-import { type Container, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
+import type { Container } from '../../src/proto/lacre/v1/record_pb.ts';
 import { Agent } from '../../src/proto/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../src/proto/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
@@ -51,44 +49,24 @@ import {
   type SubjectKind,
   workloadLeaf,
 } from '../../src/tpm/qualifying-data.ts';
-import { bootEvents, replayEvents } from './event-log.ts';
+import {
+  approveImage,
+  approveSystem,
+  CONFIG_DIGEST,
+  digestOf,
+  IMAGE_FILES,
+  MANIFEST,
+  OBSERVATION,
+  POOL_BASE,
+  SYSTEM,
+} from './approved-system.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
 import { SoftwareTpm } from './software-tpm.ts';
 import { TpmProxy } from './tpm-proxy.ts';
 
+export { CONFIG_DIGEST, digestOf, HOST_FILES, IMAGE_FILES, MANIFEST, POOL_BASE } from './approved-system.ts';
+
 export const TRUST_DOMAIN = 'lacre.test';
-export const POOL_BASE = 200_000;
-const SYSTEM = {
-  kernelSha256: sha256(new Uint8Array(Buffer.from('kernel'))),
-  initrdSha256: sha256(new Uint8Array(Buffer.from('initrd'))),
-  commandLine:
-    'root=/dev/vda ro lockdown=integrity sysctl.kernel.kexec_load_disabled=1 sysctl.kernel.yama.ptrace_scope=3',
-  firmware: 'OVMF test',
-};
-export const HOST_FILES: ReferenceFile[] = ['/init', '/sbin/init', '/usr/bin/crun', '/usr/bin/podman'].map((path) => ({
-  path,
-  sha256: digestOf(`host ${path}`),
-  mode: 0o755,
-}));
-export const IMAGE_FILES: ReferenceFile[] = ['/bin/app', '/lib/libapp.so', '/bin/helper'].map((path) => ({
-  path,
-  sha256: digestOf(`image ${path}`),
-  mode: 0o755,
-}));
-export const MANIFEST = `sha256:${'a1'.repeat(32)}`;
-export const CONFIG_DIGEST = `sha256:${'b2'.repeat(32)}`;
-const OBSERVATION = create(NodeObservationSchema, {
-  unprivilegedUsernsClone: 1,
-  lockdown: 'integrity',
-  kernel: '6.1.0-test',
-  kexecLoadDisabled: 2,
-  ptraceScope: 4,
-});
-
-export function digestOf(text: string): Uint8Array {
-  return sha256(new Uint8Array(Buffer.from(text)));
-}
-
 /** The error code that came with a status of the server; empty: it is none of the server's. */
 export function codeOf(error: unknown): string {
   return error instanceof ConnectError ? (error.metadata.get(CODE_TRAILER) ?? '') : '';
@@ -156,36 +134,12 @@ export class TestServer {
     return bundle.x509Authorities.map(({ asn1 }) => asn1);
   }
 
-  async approve(): Promise<void> {
-    const host = hostReferenceMessage({
-      name: 'test-host',
-      boot: {
-        kernelSha256: [SYSTEM.kernelSha256],
-        initrdSha256: [SYSTEM.initrdSha256],
-        commandLines: [SYSTEM.commandLine],
-        pcrs: new Map([[0, [replayEvents(bootEvents(SYSTEM)).get(0) ?? new Uint8Array(32)]]]),
-      },
-      policy: imaPolicy(POOL_BASE),
-      uidPoolBase: POOL_BASE,
-      nextInit: '/sbin/init',
-      files: FileTable.of(HOST_FILES),
-    });
-    await this.admin.approveHost(parts('host', host, HOST_FILES));
-    await this.approveImage(MANIFEST, IMAGE_FILES);
+  approve(): Promise<void> {
+    return approveSystem(this.admin);
   }
 
   async approveImage(manifestDigest: string, files: readonly ReferenceFile[]): Promise<void> {
-    const image = {
-      manifestDigest,
-      configDigest: CONFIG_DIGEST,
-      names: ['registry.test/app:1'],
-      entrypoint: ['/bin/app'],
-      workingDir: '/',
-      user: '0:0',
-      fileCount: BigInt(files.length),
-      entrypointPath: '/bin/app',
-    };
-    await this.admin.approveImage(parts('image', image, files));
+    await approveImage(this.admin, manifestDigest, files);
   }
 
   /** Makes an entry for what these selectors say, on a node; returns its id. */
@@ -227,11 +181,6 @@ async function run(directory: string, rootPath: string, settings: string, clock?
   ].join('\n');
   const level = process.env['LACRE_TEST_LOG'] ?? 'silent';
   return startServer(parseConfig('test.yaml', text), { log: pino({ level }), ...(clock && { clock }) });
-}
-
-async function* parts<T>(kind: 'host' | 'image', value: T, files: readonly ReferenceFile[]) {
-  yield { part: { case: kind, value } } as never;
-  yield { part: { case: 'files', value: { files: [...files] } } } as never;
 }
 
 /** A server and a node of its inventory that has enrolled, with an entry for every container of the approved image. */

@@ -61,6 +61,10 @@ export interface AttestOptions {
   /** Banks with their bitmaps; by default SHA-256 with QUOTED_PCRS. */
   readonly banks?: readonly { readonly hash: number; readonly bitmap: Uint8Array }[];
   readonly resetCount?: number;
+  /** Qualified Name of the key that signs. */
+  readonly signer?: Uint8Array;
+  /** Milliseconds. */
+  readonly clock?: bigint;
   /** TPMI_YES_NO. */
   readonly safe?: number;
 }
@@ -70,9 +74,9 @@ export function forgeAttest(options: AttestOptions): Uint8Array {
   const writer = new ByteWriter()
     .u32(options.magic ?? GENERATED)
     .u16(options.type ?? TAG.ATTEST_QUOTE)
-    .sized16(new Uint8Array(34))
+    .sized16(options.signer ?? new Uint8Array(34))
     .sized16(options.extraData)
-    .u64(1_000n)
+    .u64(options.clock ?? 1_000n)
     .u32(options.resetCount ?? 1)
     .u32(0)
     .u8(options.safe ?? 1)

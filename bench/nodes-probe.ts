@@ -1,0 +1,43 @@
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+
+// Preloaded into the server by bench/nodes.ts: tells its event loop delay, memory and CPU since it was asked last.
+
+/** What the probe answers. */
+export interface ProbeFigures {
+  readonly loopP50Ms: number;
+  readonly loopP99Ms: number;
+  readonly loopMaxMs: number;
+  readonly rssMb: number;
+  readonly heapMb: number;
+  readonly externalMb: number;
+  readonly cpuSeconds: number;
+  readonly utilization: number;
+}
+
+const RESOLUTION_MS = 10;
+const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+delays.enable();
+let cpu = process.cpuUsage();
+let loop = performance.eventLoopUtilization();
+
+process.on('message', (message) => {
+  if (message === 'collect') globalThis.gc?.();
+  const { user, system } = process.cpuUsage(cpu);
+  const memory = process.memoryUsage();
+  const ms = (ns: number) => Math.max(0, ns / 1e6 - RESOLUTION_MS);
+  const figures: ProbeFigures = {
+    loopP50Ms: ms(delays.percentile(50)),
+    loopP99Ms: ms(delays.percentile(99)),
+    loopMaxMs: ms(delays.max),
+    rssMb: memory.rss / 2 ** 20,
+    heapMb: memory.heapUsed / 2 ** 20,
+    externalMb: (memory.external + memory.arrayBuffers) / 2 ** 20,
+    cpuSeconds: (user + system) / 1e6,
+    utilization: performance.eventLoopUtilization(loop).utilization,
+  };
+  process.send?.(figures);
+  delays.reset();
+  cpu = process.cpuUsage();
+  loop = performance.eventLoopUtilization();
+});
+process.channel?.unref();
