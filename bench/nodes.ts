@@ -88,7 +88,8 @@ export async function measureNodes(settings: NodesSettings): Promise<NodesResult
       withdrawalP99Ms: percentile(withdrawalMs, 0.99),
     };
   } finally {
-    for (const child of children) child.kill('SIGKILL');
+    for (const child of children) child.kill(process.env['LACRE_BENCH_PROFILE'] ? 'SIGTERM' : 'SIGKILL');
+    if (process.env['LACRE_BENCH_PROFILE']) await delay(5000);
     await rm(directory, { recursive: true, force: true });
   }
 }

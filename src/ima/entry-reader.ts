@@ -1,9 +1,8 @@
 import { LacreError } from '../lacre-error.ts';
-import type { PcrBank } from '../tpm/constants.ts';
 import { Frame } from './frame.ts';
 import { decodeName } from './measured-name.ts';
 import type { Measurement, MeasurementKind } from './measurement.ts';
-import { LIST_PCRS, type ListPcr } from './pending-prefixes.ts';
+import { LIST_PCRS, type ListPcr, type PendingPrefixes } from './pending-prefixes.ts';
 import { checkBufferDigest, malformed, readFileDigest, TEMPLATES, TemplateFields } from './template.ts';
 
 /** Longest name: PATH_MAX, ` (deleted)` and a name of its own kind leave room to spare. */
@@ -25,15 +24,20 @@ export class EntryReader {
     return this.#frame.read(buffer, start, list);
   }
 
-  /** What the kernel extended into a bank for the entry last framed: a latin1 character a byte. */
-  digest(buffer: Buffer, bank: PcrBank): string {
-    return this.#frame.digest(buffer, bank);
+  /**
+   * Folds the entry last framed into its PCR, among those that wait for a quote. The buffer may not change before
+   * `pending.finish`. Throws ima.list.oversized.
+   */
+  fold(buffer: Buffer, pcr: ListPcr, pending: PendingPrefixes): void {
+    const frame = this.#frame;
+    if (pending.bank === 'sha256' && frame.isPlain) pending.extendLater(pcr, buffer, frame.dataStart, frame.end);
+    else pending.extend(pcr, frame.digest(buffer, pending.bank));
   }
 
   /** PCR of the entry last framed. Throws ima.entry.pcr. */
   pcr(offset: number): ListPcr {
-    const pcr = LIST_PCRS.find((candidate) => candidate === this.#frame.pcr);
-    if (pcr !== undefined) return pcr;
+    const { pcr } = this.#frame;
+    if (pcr === 10 || pcr === 13 || pcr === 14) return pcr;
     throw new LacreError(
       'ima.entry.pcr',
       `the entry at byte ${offset} is for PCR ${this.#frame.pcr}; a node measures into ${LIST_PCRS.join(', ')}`,

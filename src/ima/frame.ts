@@ -54,6 +54,11 @@ export class Frame {
     return 0;
   }
 
+  /** Whether `digest` is just the hash of the template data. */
+  get isPlain(): boolean {
+    return !this.violation && this.templateName !== 'ima';
+  }
+
   /** What the kernel extends into a bank for the entry: its digest of the template data, a latin1 character a byte. */
   digest(buffer: Buffer, bank: PcrBank): string {
     if (this.violation) return VIOLATION_DIGESTS[bank];

@@ -91,6 +91,7 @@ export class ListReplay {
     try {
       const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       let start = this.#completeTail(buffer, found);
+      this.#pending.finish();
       while (start < buffer.length) {
         const needs = this.#reader.frame(buffer, start, this.#offset - start);
         if (needs > 0) {
@@ -100,6 +101,7 @@ export class ListReplay {
         found.push(this.#take(buffer, this.#reader.end - start));
         start = this.#reader.end;
       }
+      this.#pending.finish();
     } catch (error) {
       this.#fault = error;
       throw error;
@@ -191,7 +193,7 @@ export class ListReplay {
     const offset = this.#offset;
     const pcr = this.#reader.pcr(offset);
     const measurement = this.#reader.measurement(buffer, this.length, offset, offset + size);
-    this.#pending.extend(pcr, this.#reader.digest(buffer, this.#pending.bank));
+    this.#reader.fold(buffer, pcr, this.#pending);
     this.#ends.push(offset + size);
     this.#offset = offset + size;
     return measurement;

@@ -51,3 +51,18 @@ test('more entries than may wait are refused, and room that a proof makes can be
   pending.extend(13, latin1(digestOf(3)));
   assert.throws(() => pending.extend(10, latin1(digestOf(4))), { code: 'ima.list.oversized' });
 });
+
+test('what is put off is as what is folded at once, and what a list that ended in a fault has put off is in no other', () => {
+  const [one, other] = [new PendingPrefixes(ZERO), new PendingPrefixes(ZERO)];
+  const buffer = new Uint8Array(200).map((_, at) => at);
+  one.extendLater(10, buffer, 0, 100);
+  other.extendLater(10, buffer, 100, 200);
+  other.extend(10, latin1(digestOf(1)));
+  other.extendLater(10, buffer, 20, 40);
+  other.finish();
+  const first = sha256(ZERO.pcr10, sha256(buffer.subarray(100, 200)));
+  const second = sha256(first, digestOf(1));
+  assert.deepEqual(other.at(1).pcr10, first);
+  assert.deepEqual(other.at(2).pcr10, second);
+  assert.deepEqual(other.at(3).pcr10, sha256(second, sha256(buffer.subarray(20, 40))));
+});

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
 import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
+import { FoldQueue } from './fold-queue.ts';
 
 /** PCRs that the policy of a node measures into (DESIGN section 4). */
 export type ListPcr = 10 | 13 | 14;
@@ -15,13 +16,12 @@ export interface ListPcrs {
 
 /** Entries that no quote has proven yet: about 40 bytes are kept for each. */
 const MAX_PENDING = 1 << 21;
-const FIRST_CAPACITY = 256;
-
-/** A PCR's value followed by room for the digest that is folded into it next. */
-type Fold = Buffer;
+const FIRST_CAPACITY = 64;
+/** One for all lists: none leaves anything in it. */
+const queue = new FoldQueue();
 
 /**
- * The PCR values after each entry that no quote has proven yet. An entry costs one hash and 37 bytes; the values at any
+ * The PCR values after each entry that no quote has proven yet. An entry costs two hashes and 37 bytes; the values at any
  * point are found by going back along the entries of each PCR.
  */
 export class PendingPrefixes {
@@ -29,7 +29,10 @@ export class PendingPrefixes {
   /** Bytes of a value. */
   readonly #width: number;
   readonly #base: readonly Buffer[];
-  readonly #now: readonly Fold[];
+  /** The PCRs after all entries, one behind the other. */
+  readonly #now: Buffer;
+  /** A PCR's value, and the digest that is folded into it. */
+  readonly #fold: Buffer;
   /** For entry i: value of its PCR afterwards, which PCR (as index of LIST_PCRS), and the entry of that PCR before it. */
   #values: Buffer;
   #slots = new Uint8Array(FIRST_CAPACITY);
@@ -45,7 +48,8 @@ export class PendingPrefixes {
     this.#values = Buffer.alloc(FIRST_CAPACITY * this.#width);
     this.#bound = bound;
     this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
-    this.#now = this.#base.map((value) => Buffer.concat([value, Buffer.alloc(this.#width)]));
+    this.#now = Buffer.concat(this.#base);
+    this.#fold = Buffer.alloc(2 * this.#width);
   }
 
   get length(): number {
@@ -54,24 +58,37 @@ export class PendingPrefixes {
 
   /** Folds the digest of the next entry (a latin1 character a byte) into its PCR. Throws ima.list.oversized. */
   extend(pcr: ListPcr, digest: string): void {
-    const slot = LIST_PCRS.indexOf(pcr);
-    const fold = this.#now[slot] ?? this.#values;
-    const index = this.#length;
-    if (index >= this.#bound) throw tooMany(this.#bound);
-    if (index >= this.#slots.length) this.#grow();
-    const width = this.#width;
-    fold.write(digest, width, width, 'latin1');
-    const value = hash(this.bank, fold, 'binary');
-    fold.write(value, 0, width, 'latin1');
+    this.finish();
+    const [slot, width] = [slotOf(pcr), this.#width];
+    const index = this.#append(slot);
+    this.#now.copy(this.#fold, 0, slot * width, (slot + 1) * width);
+    this.#fold.write(digest, width, width, 'latin1');
+    const value = hash(this.bank, this.#fold, 'binary');
+    this.#now.write(value, slot * width, width, 'latin1');
     this.#values.write(value, index * width, width, 'latin1');
-    this.#slots[index] = slot;
-    this.#before[index] = this.#last[slot] ?? -1;
-    this.#last[slot] = index;
-    this.#length = index + 1;
+  }
+
+  /**
+   * As `extend` with the SHA-256 of `buffer` from `start` to `end`, of which `finish` computes many at once; until then the
+   * buffer may not change. For the bank SHA-256 alone. Throws ima.list.oversized.
+   */
+  extendLater(pcr: ListPcr, buffer: Uint8Array, start: number, end: number): void {
+    queue.take(this);
+    if (!queue.fits(buffer, start, end)) this.finish();
+    const slot = slotOf(pcr);
+    this.#append(slot);
+    queue.add(slot, buffer, start, end);
+  }
+
+  /** Computes what `extendLater` has put off. */
+  finish(): void {
+    queue.take(this);
+    queue.run(this.#now, this.#values, (this.#length - queue.length) * this.#width);
   }
 
   /** Walks from the whole back to none: see PrefixWalk. */
   walk(): PrefixWalk {
+    this.finish();
     return new PrefixWalk(this.#base, this.#values, this.#slots, this.#before, this.#length, [...this.#last]);
   }
 
@@ -99,6 +116,17 @@ export class PendingPrefixes {
     this.#slots = slots;
     this.#before = before;
     this.#length = left;
+  }
+
+  #append(slot: 0 | 1 | 2): number {
+    const index = this.#length;
+    if (index >= this.#bound) throw tooMany(this.#bound);
+    if (index >= this.#slots.length) this.#grow();
+    this.#slots[index] = slot;
+    this.#before[index] = this.#last[slot];
+    this.#last[slot] = index;
+    this.#length = index + 1;
+    return index;
   }
 
   #grow(): void {
@@ -155,7 +183,7 @@ export class PrefixWalk {
 
   /** Copies the value that a PCR has here to `target` at `offset`. */
   copyPcr(pcr: ListPcr, target: Buffer, offset: number): void {
-    const slot = LIST_PCRS.indexOf(pcr);
+    const slot = slotOf(pcr);
     const last = this.#last[slot] ?? -1;
     if (last < 0) this.#base[slot]?.copy(target, offset);
     else this.#values.copy(target, offset, last * this.#width, (last + 1) * this.#width);
@@ -170,6 +198,10 @@ export class PrefixWalk {
     if (pcr10 === undefined || pcr13 === undefined || pcr14 === undefined) throw new TypeError('a list has three PCRs');
     return { pcr10, pcr13, pcr14 };
   }
+}
+
+function slotOf(pcr: ListPcr): 0 | 1 | 2 {
+  return pcr === 10 ? 0 : pcr === 13 ? 1 : 2;
 }
 
 function tooMany(bound: number): LacreError {

@@ -3,6 +3,7 @@ import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
 import { encodeContainer } from '../../src/container/record.ts';
 import {
+  type Answer,
   AttestRequestSchema,
   type AttestResponse,
   AttestResponseSchema,
@@ -205,8 +206,8 @@ export class FleetNode {
         }
         if (this.#quoteDue) this.#quote();
         break;
-      case 'answer':
-        this.#answered(message.value.id, message.value.outcome);
+      case 'answers':
+        for (const { id, outcome } of message.value.answers) this.#answered(id, outcome);
         break;
       case 'node':
         this.#options.record.verdict(performance.now() - this.#quotedAt, message.value.host?.trusted === true);
@@ -220,7 +221,7 @@ export class FleetNode {
     }
   }
 
-  #answered(id: bigint, outcome: Extract<AttestResponse['message'], { case: 'answer' }>['value']['outcome']): void {
+  #answered(id: bigint, outcome: Answer['outcome']): void {
     const { record, random } = this.#options;
     const workload = this.#workloads.find(({ held }) => held === id);
     if (workload === undefined) return;
@@ -232,8 +233,10 @@ export class FleetNode {
     } else if (outcome.case === 'refusal' && workload.bad) {
       workload.renewAt = Number.POSITIVE_INFINITY;
     } else {
+      // Too late a nonce: all of it once more, under the next.
       record.refused(outcome.case === 'refusal' ? outcome.value.code : (outcome.case ?? ''));
       workload.renewAt = 0;
+      this.#quoteDue = true;
     }
   }
 
@@ -279,6 +282,8 @@ export class FleetNode {
     if (released.length > 0) this.#send({ case: 'release', value: { ids: released } });
     this.#sendList();
     this.#quotedAt = performance.now();
+    // Evidence that came too late has no verdict.
+    this.#plan();
     this.#send({
       case: 'evidence',
       value: { nonce, ...quote, listLength: BigInt(this.#sentBytes), requests, confirms: [] },

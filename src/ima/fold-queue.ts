@@ -1,0 +1,71 @@
+import { Sha256Lanes } from '../bytes/sha256-lanes.ts';
+
+/** Entries that are hashed together: their digests four at a time, then the folds one after the other. */
+const ENTRIES = 64;
+const LANES = 4;
+
+/** Entries of one buffer whose folds were put off, because hashing many at once costs a good deal less for each. */
+export class FoldQueue {
+  readonly #slots = new Uint8Array(ENTRIES);
+  readonly #starts = new Int32Array(ENTRIES);
+  readonly #ends = new Int32Array(ENTRIES);
+  #lanes: Sha256Lanes | undefined;
+  #buffer: Uint8Array | undefined;
+  #owner: object | undefined;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** From now on entries are this owner's. What another left, whose list ended in a fault, is dropped. */
+  take(owner: object): void {
+    if (this.#owner === owner) return;
+    this.#owner = owner;
+    this.#clear();
+  }
+
+  /** Whether an entry can join those that wait; otherwise they have to be run first. */
+  fits(buffer: Uint8Array, start: number, end: number): boolean {
+    if (this.#length === 0) return true;
+    const first = this.#starts[0] ?? start;
+    return this.#length < ENTRIES && this.#buffer === buffer && start >= first && end - first <= Sha256Lanes.CAPACITY;
+  }
+
+  /** An entry whose template data lies in `buffer` from `start` to `end`, for the PCR of a slot (0 to 2). */
+  add(slot: number, buffer: Uint8Array, start: number, end: number): void {
+    this.#buffer = buffer;
+    this.#slots[this.#length] = slot;
+    this.#starts[this.#length] = start;
+    this.#ends[this.#length] = end;
+    this.#length += 1;
+  }
+
+  /** Folds all into `pcrs` (three of 32 bytes), and writes what each entry made of its PCR to `values` from `offset` on. */
+  run(pcrs: Uint8Array, values: Uint8Array, offset: number): void {
+    const count = this.#length;
+    const buffer = this.#buffer;
+    if (count === 0 || buffer === undefined) return;
+    this.#lanes ??= new Sha256Lanes();
+    const lanes = this.#lanes;
+    const first = this.#starts[0] ?? 0;
+    lanes.load(buffer, first, this.#ends[count - 1] ?? first);
+    lanes.setPcrs(pcrs);
+    for (let at = 0; at < count; at += LANES) this.#runLanes(lanes, at, Math.min(LANES, count - at), first);
+    values.set(lanes.values(count), offset);
+    pcrs.set(lanes.pcrs());
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#buffer = undefined;
+    this.#length = 0;
+  }
+
+  #runLanes(lanes: Sha256Lanes, at: number, count: number, first: number): void {
+    for (let lane = 0; lane < count; lane++)
+      lanes.set(lane, (this.#starts[at + lane] ?? 0) - first, (this.#ends[at + lane] ?? 0) - first);
+    lanes.run(count);
+    for (let lane = 0; lane < count; lane++) lanes.fold(this.#slots[at + lane] ?? 0, lane, at + lane);
+  }
+}
