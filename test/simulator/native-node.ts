@@ -191,11 +191,11 @@ export class NativeNode {
   }
 
   /** A process of the host that is in no container; `relayPath` leads out of it to the Workload API. */
-  async startHostProcess(): Promise<{ readonly relayPath: string }> {
+  async startHostProcess(): Promise<{ readonly relayPath: string; readonly pid: number }> {
     const relayPath = join(this.directory, 'host-relay.sock');
-    const { ended } = await this.#host.spawn(this.image.program, [relayPath, this.programs.workloadSocket]);
+    const { ended, pid } = await this.#host.spawn(this.image.program, [relayPath, this.programs.workloadSocket]);
     await this.programs.appears(relayPath, ended);
-    return { relayPath };
+    return { relayPath, pid };
   }
 
   /** Any program, as a process of the host. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -28,6 +28,8 @@ export function spireBedMissing(): string | false {
 export interface SpireOptions {
   /** Lines of WorkloadAttestor's plugin_data; undefined: no such plugin. */
   readonly workload?: readonly string[] | undefined;
+  /** Its plugin_data_file, in place of lines. */
+  readonly workloadFile?: string;
   /** True: node attestation by Lacre's plugins; else by join token. */
   readonly nodePlugins?: boolean;
   /** The agent's; by default the server's. */
@@ -124,7 +126,7 @@ plugins {
 
   /** @param wait until the Workload API's socket is there */
   async startAgent(
-    { workload, nodePlugins = false, trustDomain = TRUST_DOMAIN }: SpireOptions,
+    { workload, workloadFile, nodePlugins = false, trustDomain = TRUST_DOMAIN }: SpireOptions,
     wait = true,
   ): Promise<void> {
     const { directory, programs } = this.node;
@@ -143,7 +145,7 @@ plugins {
   KeyManager "memory" { plugin_data {} }
   ${nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'agent-node-attestor', this.nodeData()) : 'NodeAttestor "join_token" { plugin_data {} }'}
   WorkloadAttestor "unix" { plugin_data {} }
-  ${workload === undefined ? '' : external('WorkloadAttestor', 'lacre', 'workload-attestor', workload)}
+  ${workload === undefined && workloadFile === undefined ? '' : external('WorkloadAttestor', 'lacre', 'workload-attestor', workload ?? [], workloadFile)}
 }
 `;
     await mkdir(join(directory, 'spire-agent'), { recursive: true });
@@ -158,6 +160,24 @@ plugins {
   /** Pids of the plugins that spire-agent started. */
   pluginPids(): Promise<number[]> {
     return childrenOf(this.#agent?.pid);
+  }
+
+  /** Where the one plugin that spire-agent started listens. */
+  async pluginSocket(): Promise<string> {
+    const [pid] = await this.pluginPids();
+    const links = await readdir(`/proc/${pid}/fd`).then((fds) =>
+      Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''))),
+    );
+    const own = new Set(links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1]));
+    const sockets = (await readFile(`/proc/${pid}/net/unix`, 'utf8')).split('\n').map((line) => line.split(/ +/));
+    const socket = sockets.find(([, , , , , , inode, path]) => own.has(inode) && path?.endsWith('/plugin.sock'));
+    if (socket?.[7] === undefined) throw new Error(`plugin ${pid} listens nowhere`);
+    return socket[7];
+  }
+
+  /** SIGUSR1: spire-agent gives its plugins their configuration anew. */
+  reloadAgent(): void {
+    process.kill(this.#agent?.pid ?? 0, 'SIGUSR1');
   }
 
   /** Pids of the plugins that spire-server started. */
@@ -280,13 +300,13 @@ function program(found: typeof server): string {
   throw new Error(found.absent);
 }
 
-function external(type: string, name: string, command: string, data: readonly string[]): string {
+function external(type: string, name: string, command: string, data: readonly string[], file?: string): string {
+  const configuration =
+    file === undefined ? `plugin_data {\n      ${data.join('\n      ')}\n    }` : `plugin_data_file = "${file}"`;
   return `${type} "${name}" {
     plugin_cmd = "${process.execPath}"
     plugin_args = ["${MAIN}", "spire", "${command}"]
-    plugin_data {
-      ${data.join('\n      ')}
-    }
+    ${configuration}
   }`;
 }
 
