@@ -11,6 +11,8 @@ export interface PodmanBed {
   readonly folder: string;
   readonly place: PodmanPlace;
   readonly proc: Proc;
+  /** The bed's podman: a program, and the words in front of podman's own. */
+  readonly command: readonly string[];
   /** Runs podman; its output. Throws where it fails. */
   podman(...args: string[]): string;
   /** Starts a container in a user namespace of its own, number `n` of the bed; its id. */
@@ -72,6 +74,7 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
     folder,
     place,
     proc: new Proc({ cgroupRoot: CGROUPS }),
+    command: ['nsenter', ...words],
     podman,
     run: (name, n, ...args) => {
       const map = `0:${BED_UID_BASE + n * 1024}:1024`;

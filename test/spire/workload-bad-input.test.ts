@@ -224,7 +224,7 @@ describe('workload attestation of what is none, in a real spire-agent', { skip, 
       await delay(200);
     }
     const sentence = /engine\.sock can't be read: .*no answer within 5000 ms/;
-    await plugin.refuses(orders.pid, Code.Unavailable, sentence, 'agent.engine.unavailable');
+    await plugin.refuses(orders.pid, Code.Unavailable, sentence, 'agent.caller.engine');
     assert.equal(resultOf(await ask(host)), `spiffe://${TRUST_DOMAIN}/plain`);
   });
 });
