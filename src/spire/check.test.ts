@@ -47,6 +47,26 @@ plugins {
   );
 });
 
+test('the same in JSON, blocks of one name in a list', () => {
+  const lacre = { plugin_cmd: '/usr/bin/lacre', plugin_checksum: 'x', plugin_data: { server: 'a:1', bundel: '/b' } };
+  const config = {
+    agent: { trust_domain: 'a.test' },
+    plugins: { NodeAttestor: [{ join_token: {} }], WorkloadAttestor: [{ unix: { plugin_data: {} } }, { lacre }] },
+  };
+  for (const plugins of [config.plugins, [config.plugins]]) {
+    const text = JSON.stringify({ ...config, plugins });
+    const at = (key: string) => `f:1:${text.indexOf(key) + 1}`;
+    assert.deepEqual(
+      checkConfig('f', text).map(({ missing, sentence }) => [missing, sentence]),
+      [
+        [true, `${at('{"server"')}: bundle: a path is needed`],
+        [true, `${at('"bundel"')}: bundel: there is no such key`],
+        [false, 'f: there is no NodeAttestor "lacre_tpm" among the plugins'],
+      ],
+    );
+  }
+});
+
 test('a server: TTLs that outlast what they should', () => {
   const text = 'server { default_x509_svid_ttl = "1h30m" default_jwt_svid_ttl = "1m" agent_ttl = "never" }\nplugins {}';
   const notes = checkConfig('f', text).map(({ sentence }) => sentence.split(' ').slice(1, 4).join(' '));

@@ -123,9 +123,16 @@ function pluginNotes(
   return notes;
 }
 
+/** JSON has blocks of one name as a list of objects. */
 function blocksOf(value: HclValue, key: string): HclObject[] {
+  if (value.kind === 'list') return value.items.flatMap((item) => blocksOf(item, key));
   if (value.kind !== 'object') return [];
-  return value.entries.flatMap((entry) => (entry.key === key && entry.value.kind === 'object' ? [entry.value] : []));
+  return value.entries.flatMap((entry) => (entry.key === key ? objectsIn(entry.value) : []));
+}
+
+function objectsIn(value: HclValue): HclObject[] {
+  if (value.kind === 'list') return value.items.flatMap(objectsIn);
+  return value.kind === 'object' ? [value] : [];
 }
 
 function objectAt(tree: HclObject, key: string): HclObject | undefined {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { WorkloadAttestor } from '../../src/proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
 import { Config } from '../../src/proto/spire/service/common/config/v1/config_pb.ts';
@@ -30,6 +33,7 @@ export class PluginCaller implements Disposable {
     const path = join(directory, `plugin-${count}.sock`);
     const relay = await bed.node.spawnOnHost(image.program, [path, await bed.pluginSocket()]);
     await programs.appears(path, relay.ended);
+    await answers(path);
     return new PluginCaller(new UnixClient(path), relay);
   }
 
@@ -62,6 +66,21 @@ export class PluginCaller implements Disposable {
     this.#client[Symbol.dispose]();
     process.kill(this.#relay.pid, 'SIGKILL');
   }
+}
+
+/** A socket's file is there before anybody listens on it. */
+async function answers(path: string): Promise<void> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const socket = connect(path);
+    const connected = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (connected) return;
+    await delay(10);
+  }
+  throw new Error(`nobody listens on ${path}`);
 }
 
 /** A process's pid as its own namespace numbers it. */
