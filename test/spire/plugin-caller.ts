@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { WorkloadAttestor } from '../../src/proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
 import { Config } from '../../src/proto/spire/service/common/config/v1/config_pb.ts';
-import { UnixClient } from '../../src/spire/unix-client.ts';
+import { UnixClient } from '../../src/unix-client.ts';
 import { codeOf } from '../simulator/scripted-node.ts';
 import type { HostProcess } from '../simulator/simulated-host.ts';
 import type { SpireBed } from './spire-bed.ts';

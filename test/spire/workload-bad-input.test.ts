@@ -97,9 +97,17 @@ describe('workload attestation of what is none, in a real spire-agent', { skip, 
   });
 
   test('a container of an unknown engine', async (context) => {
-    const pid = await inCgroup(context, `docker-${'ab'.repeat(32)}.scope`);
+    // As LXC names them.
+    const pid = await inCgroup(context, `lxc.payload.lacre-test-${process.pid}`);
     using plugin = await PluginCaller.of(bed);
     await plugin.refuses(pid, Code.PermissionDenied, /no container of a known engine/, 'agent.caller.not-in-container');
+    await servesOn();
+  });
+
+  test('a container of an engine that is not configured', async (context) => {
+    const pid = await inCgroup(context, `docker-${'ab'.repeat(32)}.scope`);
+    using plugin = await PluginCaller.of(bed);
+    await plugin.refuses(pid, Code.Unavailable, /docker has no running container abababababab/, 'agent.caller.engine');
     await servesOn();
   });
 
