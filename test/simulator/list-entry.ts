@@ -44,6 +44,12 @@ export function evmSigEntry(pcr: number, file: MeasuredFile, owner: FileOwner): 
   return entry(pcr, 'evm-sig', data, false);
 }
 
+/** A buffer that the kernel measured (ima-buf): a command line of kexec, a key, data of its own. */
+export function bufferEntry(name: string, buffer: Uint8Array): ListEntry {
+  const digest = new Uint8Array(createHash('sha256').update(buffer).digest());
+  return entry(10, 'ima-buf', fields(digestField(digest), nameField(name), buffer), false);
+}
+
 /** A violation: default template, zero file digest, zero template digest; all ones are extended. */
 export function violationEntry(path: string): ListEntry {
   return entry(10, 'ima-sig', fields(digestField(new Uint8Array(32)), nameField(path), new Uint8Array()), true);

@@ -285,6 +285,19 @@ export class ScriptedNode {
     return this.#ak.public;
   }
 
+  /** Its private half is encrypted to this TPM. */
+  get attestationKey(): { readonly public: Uint8Array; readonly private: Uint8Array } {
+    return this.#ak;
+  }
+
+  get ekPublic(): Uint8Array {
+    return this.#ek.public;
+  }
+
+  get ekCertificate(): Uint8Array {
+    return this.#ek.certificate;
+  }
+
   get akName(): Uint8Array {
     return objectName(parsePublicArea(this.#ak.public));
   }
@@ -412,7 +425,7 @@ export class ScriptedNode {
 }
 
 export interface EnrolChange {
-  readonly hello?: Partial<{ ekCertificate: Uint8Array; ekPublic: Uint8Array; akPublic: Uint8Array; csr: Uint8Array }>;
+  readonly hello?: Partial<Awaited<ReturnType<ScriptedNode['hello']>>>;
   readonly secret?: Uint8Array;
   readonly nonce?: Uint8Array;
   readonly exporter?: Uint8Array;

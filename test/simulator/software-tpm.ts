@@ -65,6 +65,11 @@ export class SoftwareTpm {
     return new SoftwareTpm(directory, caDirectory);
   }
 
+  /** A TPM whose state lies in a folder already; not running yet. */
+  static at(directory: string): SoftwareTpm {
+    return new SoftwareTpm(directory, join(directory, 'ca'));
+  }
+
   /** Address for openTpm. */
   get address(): string {
     return `unix:${this.socketPath}`;
