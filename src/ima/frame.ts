@@ -5,8 +5,11 @@ import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 /** Bounds of one entry. Paths of the kernel end at 4,096 bytes; a buffer (critical data) may be long. */
 export const FRAME_LIMITS = { templateNameBytes: 64, dataBytes: 64 * 1024, legacyNameBytes: 255 } as const;
 
+/** Template digests of the default file, and of those that kernels from 6.10 on keep for each bank besides. */
 const DIGEST_BYTES = 20;
-const HEADER_BYTES = 4 + DIGEST_BYTES + 4;
+const BANK_DIGEST_BYTES: readonly number[] = [32, 48, 64];
+/** PCR, digest, length of the template's name, and the shortest name: what tells one file from the other. */
+const LONGEST_PROBE = 4 + 64 + 4 + 3;
 /** What a violation folds into a PCR of each bank instead of a digest (ima_init_digests). */
 const VIOLATION_DIGESTS: Readonly<Record<PcrBank, string>> = {
   sha256: '\xff'.repeat(DIGEST_LENGTH.sha256),
@@ -16,8 +19,9 @@ const VIOLATION_DIGESTS: Readonly<Record<PcrBank, string>> = {
 const LEGACY_HASHED_BYTES = DIGEST_BYTES + FRAME_LIMITS.legacyNameBytes + 1;
 
 /**
- * One entry of a binary measurement list as the kernel frames it (ima_measurements_show), little endian, with a SHA-1
- * template digest. A cursor that is filled anew for each entry, so that a long list makes no garbage.
+ * One entry of a binary measurement list as the kernel frames it (ima_measurements_show), little endian. The list's first
+ * entry says how long its template digests are: SHA-1's, or those of a bank (binary_runtime_measurements_sha256). Nothing
+ * rests on them but whether they are zero. A cursor that is filled anew for each entry, so that a long list makes no garbage.
  */
 export class Frame {
   pcr = 0;
@@ -27,6 +31,7 @@ export class Frame {
   /** Offset in the buffer after the entry. */
   end = 0;
   violation = false;
+  #digestBytes = DIGEST_BYTES;
   #templateBytes = Buffer.alloc(0);
 
   /**
@@ -36,20 +41,25 @@ export class Frame {
    */
   read(buffer: Buffer, start: number, list: number): number {
     const available = buffer.length - start;
-    if (available < HEADER_BYTES) return HEADER_BYTES;
-    const nameBytes = buffer.readUInt32LE(start + 4 + DIGEST_BYTES);
+    if (list + start === 0) {
+      if (!hasTemplateAt(buffer, start, DIGEST_BYTES) && available < LONGEST_PROBE) return LONGEST_PROBE;
+      this.#digestBytes = digestBytesOf(buffer, start);
+    }
+    const header = 4 + this.#digestBytes + 4;
+    if (available < header) return header;
+    const nameBytes = buffer.readUInt32LE(start + header - 4);
     if (nameBytes === 0 || nameBytes > FRAME_LIMITS.templateNameBytes)
       throw oversized('template name', nameBytes, list + start);
-    const nameEnd = HEADER_BYTES + nameBytes;
+    const nameEnd = header + nameBytes;
     if (available < nameEnd + 4) return nameEnd + 4;
-    this.#readTemplateName(buffer, start + HEADER_BYTES, start + nameEnd);
+    this.#readTemplateName(buffer, start + header, start + nameEnd);
     const total =
       this.templateName === 'ima'
         ? this.#readLegacy(buffer, start, nameEnd, list)
         : this.#readFields(buffer, start, nameEnd, list);
     if (available < total) return total;
     this.pcr = buffer.readUInt32LE(start);
-    this.violation = isZero(buffer, start + 4, DIGEST_BYTES);
+    this.violation = isZero(buffer, start + 4, this.#digestBytes);
     this.end = start + total;
     return 0;
   }
@@ -95,6 +105,22 @@ export class Frame {
     if (nameBytes > FRAME_LIMITS.legacyNameBytes) throw oversized('name', nameBytes, list + start);
     return fixed + nameBytes;
   }
+}
+
+/** How long the template digests of a list are that begins so; SHA-1's where nothing says otherwise. */
+function digestBytesOf(buffer: Buffer, start: number): number {
+  if (hasTemplateAt(buffer, start, DIGEST_BYTES)) return DIGEST_BYTES;
+  return BANK_DIGEST_BYTES.find((width) => hasTemplateAt(buffer, start, width)) ?? DIGEST_BYTES;
+}
+
+/** Whether a length and a name that begins as the kernel's templates do come after a digest of `width` bytes. */
+function hasTemplateAt(buffer: Buffer, start: number, width: number): boolean {
+  const at = start + 4 + width;
+  if (buffer.length < at + 7) return false;
+  const nameBytes = buffer.readUInt32LE(at);
+  const isName = nameBytes > 2 && nameBytes <= FRAME_LIMITS.templateNameBytes;
+  const name = buffer.toString('latin1', at + 4, at + 7);
+  return isName && (name === 'ima' || name === 'evm');
 }
 
 function isZero(buffer: Buffer, start: number, length: number): boolean {

@@ -6,7 +6,7 @@ import { sha256 } from '../../src/bytes/sha256.ts';
 import { imaPolicy } from '../../src/ima/policy.ts';
 import type { Admin } from '../../src/proto/lacre/v1/admin_pb.ts';
 import { type NodeObservation, NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
-import { type BootedSystem, bootEvents, replayEvents } from './event-log.ts';
+import { type BootedSystem, bootEvents, replayEvents, sha384 } from './event-log.ts';
 
 export const POOL_BASE = 200_000;
 /** What the simulated machines boot. */
@@ -51,6 +51,11 @@ export async function approveSystem(admin: Client<typeof Admin>): Promise<void> 
       initrdSha256: [SYSTEM.initrdSha256],
       commandLines: [SYSTEM.commandLine],
       pcrs: new Map([[0, [replayEvents(bootEvents(SYSTEM)).get(0) ?? new Uint8Array(32)]]]),
+      sha384: {
+        kernels: [sha384(SYSTEM.kernelSha256)],
+        initrds: [sha384(SYSTEM.initrdSha256)],
+        pcrs: new Map([[0, [replayEvents(bootEvents(SYSTEM), 'sha384').get(0) ?? new Uint8Array(48)]]]),
+      },
     },
     policy: imaPolicy(POOL_BASE),
     uidPoolBase: POOL_BASE,

@@ -2,7 +2,8 @@ import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
-import { type BootedSystem, bootEvents, replayEvents, writeEventLog } from './event-log.ts';
+import type { PcrBank } from '../../src/tpm/constants.ts';
+import { type BootedSystem, bootEvents, eventDigest, replayEvents, writeEventLog } from './event-log.ts';
 import {
   evmSigEntry,
   type FileOwner,
@@ -22,6 +23,8 @@ export interface KernelOptions {
   /** Folder for the event log and the measurement list. */
   readonly directory: string;
   readonly system: BootedSystem;
+  /** Bank that the TPM has PCRs of; SHA-256 where it is left out. */
+  readonly bank?: PcrBank;
 }
 
 /**
@@ -30,6 +33,7 @@ export interface KernelOptions {
  */
 export class KernelSimulator {
   readonly system: BootedSystem;
+  readonly bank: PcrBank;
   /** What the agent reads for /sys/kernel/security/tpm0/binary_bios_measurements. */
   readonly eventLogPath: string;
   /** What the agent reads for /sys/kernel/security/ima/binary_runtime_measurements. */
@@ -41,6 +45,7 @@ export class KernelSimulator {
 
   private constructor(options: KernelOptions, tpm: TpmClient) {
     this.system = options.system;
+    this.bank = options.bank ?? 'sha256';
     this.eventLogPath = join(options.directory, 'binary_bios_measurements');
     this.listPath = join(options.directory, 'binary_runtime_measurements');
     this.#tpm = tpm;
@@ -51,9 +56,9 @@ export class KernelSimulator {
     await mkdir(options.directory, { recursive: true });
     const kernel = new KernelSimulator(options, await TpmClient.open(options.tpm));
     const events = bootEvents(options.system);
-    await writeFile(kernel.eventLogPath, writeEventLog(events));
+    await writeFile(kernel.eventLogPath, writeEventLog(events, kernel.bank));
     await writeFile(kernel.listPath, new Uint8Array());
-    for (const event of events) await kernel.#tpm.pcrExtend(event.pcr, event.sha256);
+    for (const event of events) await kernel.#tpm.pcrExtend(event.pcr, eventDigest(event, kernel.bank));
     await kernel.measureHost({ path: 'boot_aggregate', sha256: kernel.bootAggregate() });
     return kernel;
   }
@@ -65,11 +70,12 @@ export class KernelSimulator {
 
   /** PCR values after the boot, before IMA: 0-9, 12, 13, 14. */
   bootPcrs(): Map<number, Uint8Array> {
-    return replayEvents(bootEvents(this.system));
+    return replayEvents(bootEvents(this.system), this.bank);
   }
 
-  /** SHA-256 over PCR 0-9: 32 bytes. */
+  /** SHA-256 over PCR 0-9: 32 bytes; zeros where the TPM has no such bank, as the kernel does (ima_calc_boot_aggregate). */
   bootAggregate(): Uint8Array {
+    if (this.bank !== 'sha256') return new Uint8Array(32);
     const pcrs = this.bootPcrs();
     return sha256(...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((pcr) => pcrs.get(pcr) ?? new Uint8Array(32)));
   }
@@ -118,7 +124,7 @@ export class KernelSimulator {
     await appendFile(this.listPath, Buffer.concat(entries.map(({ bytes }) => bytes)));
     for (const [pcr, ofPcr] of Map.groupBy(entries, (entry) => entry.pcr)) {
       for (let at = 0; at < ofPcr.length; at += DIGESTS_PER_EXTEND) {
-        const digests = ofPcr.slice(at, at + DIGESTS_PER_EXTEND).map(({ extend }) => extend);
+        const digests = ofPcr.slice(at, at + DIGESTS_PER_EXTEND).map((entry) => extendOf(entry, this.bank));
         await this.#tpm.pcrExtend(pcr, ...digests);
       }
     }
@@ -129,8 +135,13 @@ export class KernelSimulator {
     if (this.#known.has(entry.identity)) return false;
     this.#known.add(entry.identity);
     await appendFile(this.listPath, entry.bytes);
-    await this.#tpm.pcrExtend(entry.pcr, entry.extend);
+    await this.#tpm.pcrExtend(entry.pcr, extendOf(entry, this.bank));
     this.#count += 1;
     return true;
   }
+}
+
+/** What the kernel extends for an entry into a bank. */
+function extendOf(entry: ListEntry, bank: PcrBank): Uint8Array {
+  return bank === 'sha256' ? entry.extend : entry.extendSha384;
 }

@@ -8,6 +8,8 @@ export interface ListEntry {
   readonly bytes: Uint8Array;
   /** What the kernel extends into the SHA-256 bank: 32 bytes. */
   readonly extend: Uint8Array;
+  /** The same of the SHA-384 bank: 48 bytes. */
+  readonly extendSha384: Uint8Array;
   /** PCR and template digest: the kernel adds no entry twice. */
   readonly identity: string;
 }
@@ -28,6 +30,7 @@ export interface FileOwner {
 }
 
 const ONES = new Uint8Array(32).fill(0xff);
+const ONES_384 = new Uint8Array(48).fill(0xff);
 
 /** Entry of the default template, ima-sig, of an unsigned file. */
 export function imaSigEntry(pcr: number, file: MeasuredFile): ListEntry {
@@ -67,7 +70,8 @@ function entry(pcr: number, template: string, data: Uint8Array, violation: boole
     .bytes(data)
     .finish();
   const extend = violation ? ONES : new Uint8Array(createHash('sha256').update(data).digest());
-  return { pcr, bytes, extend, identity: `${pcr}:${sha1.toString('hex')}` };
+  const extendSha384 = violation ? ONES_384 : new Uint8Array(createHash('sha384').update(data).digest());
+  return { pcr, bytes, extend, extendSha384, identity: `${pcr}:${sha1.toString('hex')}` };
 }
 
 /** Template fields, each behind its length (32-bit, little-endian). */

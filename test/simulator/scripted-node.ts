@@ -8,7 +8,7 @@ import { ConnectError } from '@connectrpc/connect';
 import { pino } from 'pino';
 import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
-import { TpmClient } from '../../src/agent/tpm-client.ts';
+import { TpmClient, type TpmOptions } from '../../src/agent/tpm-client.ts';
 import type { ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
@@ -40,6 +40,7 @@ import { parseConfig } from '../../src/server/config.ts';
 import { type RunningServer, startServer } from '../../src/server/server.ts';
 import type { Clock } from '../../src/server/server-deps.ts';
 import { certificateSpki } from '../../src/tpm/certificate.ts';
+import type { PcrBank } from '../../src/tpm/constants.ts';
 import { ekSha256Hex } from '../../src/tpm/endorsement.ts';
 import { objectName, parsePublicArea } from '../../src/tpm/public-area.ts';
 import {
@@ -197,8 +198,9 @@ export class Fixture {
     this.identity = identity;
   }
 
-  static async start(settings = '', clock?: Clock): Promise<Fixture> {
-    const node = await ScriptedNode.boot();
+  /** @param machine by default one with a P-256 attestation key and PCRs of SHA-256 */
+  static async start(settings = '', clock?: Clock, machine?: ScriptedNode): Promise<Fixture> {
+    const node = machine ?? (await ScriptedNode.boot());
     const server = await TestServer.start(node.tpm.rootPath, settings, clock);
     await server.approve();
     await server.admin.addNode({ ekSha256: node.ekSha256Hex, name: 'node-1' });
@@ -255,14 +257,15 @@ export class ScriptedNode {
     this.#ak = ak;
   }
 
-  static async boot(): Promise<ScriptedNode> {
+  /** @param bank that the TPM has PCRs of, and no other */
+  static async boot(bank: PcrBank = 'sha256', options: TpmOptions = {}): Promise<ScriptedNode> {
     const directory = await mkdtemp(join(tmpdir(), 'lacre-node-'));
-    const tpm = await SoftwareTpm.create({ directory: join(directory, 'tpm') });
+    const tpm = await SoftwareTpm.create({ directory: join(directory, 'tpm'), banks: bank });
     await tpm.start();
     const path = join(directory, 'proxy.sock');
     const proxy = await TpmProxy.start({ upstream: tpm.address, path });
-    const kernel = await bootKernel(directory, path);
-    const client = await TpmClient.open(`unix:${path}`);
+    const kernel = await bootKernel(directory, path, bank);
+    const client = await TpmClient.open(`unix:${path}`, options);
     const { public: ekPublic, certificate } = await client.createEndorsementKey();
     const ak = await client.createAttestationKey();
     const ek = { public: ekPublic, certificate: certificate ?? new Uint8Array() };
@@ -409,7 +412,7 @@ export class ScriptedNode {
     await this.#kernel.close();
     await this.tpm.restart();
     await this.proxy.disconnect();
-    this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'));
+    this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'), this.#kernel.bank);
     // The first call notices that the old connection is gone.
     const again = () => this.client.createAttestationKey(this.#ak);
     this.#ak = await again().catch(again);
@@ -433,8 +436,8 @@ export interface EnrolChange {
   readonly list?: Uint8Array;
 }
 
-async function bootKernel(directory: string, proxyPath: string): Promise<KernelSimulator> {
-  const kernel = await KernelSimulator.boot({ tpm: `unix:${proxyPath}`, directory, system: SYSTEM });
+async function bootKernel(directory: string, proxyPath: string, bank: PcrBank): Promise<KernelSimulator> {
+  const kernel = await KernelSimulator.boot({ tpm: `unix:${proxyPath}`, directory, system: SYSTEM, bank });
   await kernel.measureHost({ path: '/init', sha256: digestOf('host /init') });
   await kernel.measureHost({ path: '/sbin/init', sha256: digestOf('host /sbin/init') });
   return kernel;
