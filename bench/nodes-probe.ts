@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector/promises';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 
 // Preloaded into the server by bench/nodes.ts: tells its event loop delay, memory and CPU since it was asked last.
@@ -20,8 +22,20 @@ delays.enable();
 let cpu = process.cpuUsage();
 let loop = performance.eventLoopUtilization();
 
-process.on('message', (message) => {
-  if (message === 'collect') globalThis.gc?.();
+/** LACRE_BENCH_PROFILE: where a CPU profile of the time between the second answer and the third goes. */
+const profile = process.env['LACRE_BENCH_PROFILE'];
+const session = new Session();
+let answers = 0;
+
+process.on('message', async () => {
+  answers += 1;
+  if (profile !== undefined && answers === 2) {
+    session.connect();
+    await session.post('Profiler.enable');
+    await session.post('Profiler.start');
+  } else if (profile !== undefined && answers === 3) {
+    writeFileSync(profile, JSON.stringify((await session.post('Profiler.stop')).profile));
+  }
   const { user, system } = process.cpuUsage(cpu);
   const memory = process.memoryUsage();
   const ms = (ns: number) => Math.max(0, ns / 1e6 - RESOLUTION_MS);

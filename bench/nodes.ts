@@ -88,8 +88,7 @@ export async function measureNodes(settings: NodesSettings): Promise<NodesResult
       withdrawalP99Ms: percentile(withdrawalMs, 0.99),
     };
   } finally {
-    for (const child of children) child.kill(process.env['LACRE_BENCH_PROFILE'] ? 'SIGTERM' : 'SIGKILL');
-    if (process.env['LACRE_BENCH_PROFILE']) await delay(5000);
+    for (const child of children) child.kill('SIGKILL');
     await rm(directory, { recursive: true, force: true });
   }
 }
@@ -113,10 +112,8 @@ async function startServer(directory: string) {
   ];
   await writeFile(config, lines.join('\n'));
   const probePath = fileURLToPath(new URL('nodes-probe.ts', import.meta.url));
-  const profile = process.env['LACRE_BENCH_PROFILE'];
-  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   const server = fork(fileURLToPath(new URL('../test/simulator/run-server.ts', import.meta.url)), [config], {
-    execArgv: ['--expose-gc', ...profiling, '--import', probePath],
+    execArgv: ['--import', probePath],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   for (let tries = 0; !existsSync(adminSocket) && tries < 500; tries++) await delay(20);

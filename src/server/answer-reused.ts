@@ -1,7 +1,8 @@
 import type { WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
-import { deliver, issuedRows, type PreparedAnswer, prepareAnswers } from './answer.ts';
+import { deliver, issuedRows, type PreparedAnswer, prepareAnswers, requireOpen } from './answer.ts';
 import { type BatchRequest, parseRequests } from './batch.ts';
 import { maxRequests, type SessionContext } from './session-context.ts';
+import { judgeAnew } from './withdrawal.ts';
 
 /**
  * Requests outside of any Evidence (DESIGN section 8, freshness): answered on the evidence that this connection gave,
@@ -21,9 +22,13 @@ export async function answerOnReusedEvidence(
   const answers = stillGood && prepared.length > 0 ? prepared : requests.map(quoteNeeded);
   if (evidence !== undefined && answers.some(({ outcome }) => outcome.case === 'identities')) {
     const rows = issuedRows(context, answers, evidence.time);
-    deps.store.evidence.commitIssued({ ekSha256Hex: node.ekSha256Hex, fence, ...rows });
+    const issued = { ekSha256Hex: node.ekSha256Hex, fence, ...rows };
+    await deps.store.grouped(() => deps.store.evidence.commitIssued(issued));
+    requireOpen(context);
   }
   deliver(context, answers, nonces.next);
+  // What changed while the disk was written is held against what was just issued, too.
+  if (context.revision !== revision) judgeAnew(context);
 }
 
 function quoteNeeded(request: BatchRequest): PreparedAnswer {

@@ -183,13 +183,13 @@ export function freshSerial(): Uint8Array {
   return serial;
 }
 
-/** Writes evidence and answers as one transaction, and only then sends them. Codes: server.store.*, server.node.missing. */
-export function commitAnswers(
+/** Writes evidence and answers as one transaction, and sends them when it is on disk. Codes: server.store.*, server.node.missing. */
+export async function commitAnswers(
   context: SessionContext,
   answers: readonly PreparedAnswer[],
   others: readonly JudgedContainer[],
   epoch: EpochRow,
-): void {
+): Promise<void> {
   const { deps, node, fence, state, evidence, agentVersion } = context;
   if (evidence === undefined) throw new LacreError('server.session.failed', 'there is no evidence to commit');
   const now = deps.clock.now();
@@ -214,11 +214,18 @@ export function commitAnswers(
     withdrawnContainers: [],
     now,
   };
-  deps.store.evidence.commitEvidence(commit);
+  const onDisk = deps.store.grouped(() => deps.store.evidence.commitEvidence(commit));
   state.taintsSaved(taints);
   if (book !== undefined) state.bookSaved(book);
   context.epoch = epoch;
+  await onDisk;
+  requireOpen(context);
   deliver(context, answers, undefined);
+}
+
+/** Whoever was banned or fenced while the disk was written gets nothing. Codes: server.store.fenced. */
+export function requireOpen({ outbox }: SessionContext): void {
+  if (outbox.ended) throw new LacreError('server.store.fenced', 'the session ended while it was answered');
 }
 
 /** Verdicts over containers that changed, whether they asked for something or not: for those who ask why. */

@@ -199,7 +199,7 @@ async function admit(deps: ServerDeps, claim: EnrolmentClaim, hello: EnrolHello,
     serial: freshSerial(),
   });
   const verdict = verdictMessage(host);
-  deps.store.transaction(() => {
+  await deps.store.grouped(() => {
     deps.store.nodes.update(node.ekSha256Hex, {
       state: admittedState(deps, node.ekSha256Hex),
       rootOfTrust: endorsement.rootOfTrust,

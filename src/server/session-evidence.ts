@@ -5,7 +5,7 @@ import type { BookMemory } from '../container/domain-book.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
-import { commitAnswers, judgeUnwritten, prepareAnswers } from './answer.ts';
+import { commitAnswers, judgeUnwritten, prepareAnswers, requireOpen } from './answer.ts';
 import { type Batch, parseBatch, verifyEvidence } from './batch.ts';
 import { type ClockPoint, chooseEpoch, requireSameEpoch } from './epoch.ts';
 import { tell } from './events.ts';
@@ -134,9 +134,9 @@ async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): P
     const { revision } = context;
     const others = await judgeUnwritten(context);
     const answers = await prepareAnswers(context, batch.requests);
-    if (context.outbox.ended) throw new LacreError('server.store.fenced', 'the session ended while it was answered');
+    requireOpen(context);
     if (context.revision !== revision) continue;
-    commitAnswers(context, answers, others, epoch);
+    await commitAnswers(context, answers, others, epoch);
     return;
   }
 }

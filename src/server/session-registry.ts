@@ -133,6 +133,10 @@ export function silenceMs(quoteIntervalMs: number): number {
 export function markLost(deps: ServerDeps, ekSha256Hex: string, reason: string): void {
   const node = deps.store.nodes.get(ekSha256Hex);
   if (node === undefined || node.state !== 'attested') return;
-  deps.store.nodes.update(ekSha256Hex, { state: 'lost' });
+  // Thousands may fall silent at once; a state that is lost with the power is found anew after the start.
+  const written = deps.store.grouped(() => deps.store.nodes.update(ekSha256Hex, { state: 'lost' }));
+  written.catch((error) =>
+    deps.log.error({ err: error, node: ekSha256Hex }, 'that a node is lost could not be written down'),
+  );
   tell(deps, { kind: 'node', node: node.spiffeId, sentence: `node ${node.name || node.spiffeId} is lost: ${reason}` });
 }

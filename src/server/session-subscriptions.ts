@@ -33,6 +33,9 @@ export class Subscriptions {
   /** Latest end of what a container holds, in this session or from an earlier one: Unix milliseconds. */
   readonly #heldUntil = new Map<string, number>();
 
+  /** What was asked of a container's identities when they were looked up in the store last: a digest. */
+  readonly #met = new Map<string, string>();
+
   /** Requests that wait for no answer any more, and could be asked anew, are not kept: only a live id is taken. */
   admit(id: bigint): void {
     if (this.#byId.has(id) || this.#unconfirmed.has(id))
@@ -55,6 +58,15 @@ export class Subscriptions {
     this.#heldUntil.set(containerId, Math.max(until.getTime(), this.#heldUntil.get(containerId) ?? 0));
   }
 
+  /** Whether the same was asked the last time that a container's identities were looked up, and all met it. */
+  isMet(containerId: string, asked: string): boolean {
+    return this.#met.get(containerId) === asked;
+  }
+
+  setMet(containerId: string, asked: string): void {
+    this.#met.set(containerId, asked);
+  }
+
   get(id: bigint): Subscription | undefined {
     return this.#byId.get(id);
   }
@@ -69,7 +81,11 @@ export class Subscriptions {
 
   /** Containers with something to lose: an open request, or an SVID that has not ended. */
   containers(now: Date): string[] {
-    for (const [id, until] of this.#heldUntil) if (until <= now.getTime()) this.#heldUntil.delete(id);
+    for (const [id, until] of this.#heldUntil) {
+      if (until > now.getTime()) continue;
+      this.#heldUntil.delete(id);
+      this.#met.delete(id);
+    }
     return [...new Set([...this.#byContainer.keys(), ...this.#heldUntil.keys()])];
   }
 
@@ -82,6 +98,7 @@ export class Subscriptions {
     }
     this.#byContainer.delete(containerId);
     this.#heldUntil.delete(containerId);
+    this.#met.delete(containerId);
   }
 
   /** Leaf of a request that waits for its confirmation. */

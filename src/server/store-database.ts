@@ -1,18 +1,26 @@
 import { chmodSync, existsSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { storeFault } from './store-fault.ts';
+import { LogFile } from './store-log-file.ts';
 import { migrate } from './store-migrate.ts';
 
 /** One row as SQLite gives it: column name → value. */
 export type Row = Record<string, SQLOutputValue>;
 
+/** Pages of the log at which SQLite checkpoints by itself, should nobody else have done so: 128 MiB. */
+const LAST_RESORT_PAGES = 32_768;
+
 /**
- * SQLite with the settings that the store's promises rest on: WAL with synchronous=FULL (a commit survives a power
- * cut), foreign keys, a bounded wait for a lock. Every fault leaves as a LacreError server.store.*.
+ * SQLite with the settings that the store's promises rest on: WAL, brought to the disk after each commit before anybody is
+ * told of it (a commit survives a power cut; what synchronous=FULL does, but in our hands, so that many commits share one
+ * wait), foreign keys, a bounded wait for a lock. Every fault leaves as a LacreError server.store.*.
  */
 export class Database {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  /** Undefined in memory. */
+  readonly #log: LogFile | undefined;
+  #grouping = false;
 
   /** @param path of the database file (made with mode 0600), or ":memory:". */
   constructor(path: string) {
@@ -25,6 +33,12 @@ export class Database {
       if (path !== ':memory:' && existsSync(path)) chmodSync(path, 0o600);
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF');
       migrate(this.#db);
+      if (path !== ':memory:') {
+        // The log has to be there before we can hold it: this makes it.
+        this.#db.exec('BEGIN IMMEDIATE; PRAGMA user_version; COMMIT');
+        this.#db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${LAST_RESORT_PAGES}`);
+        this.#log = new LogFile(path);
+      }
     } catch (error) {
       this.#db.close();
       throw storeFault(error);
@@ -34,6 +48,7 @@ export class Database {
   run(sql: string, ...values: SQLInputValue[]): { changes: number; lastId: number } {
     return this.#guard(() => {
       const result = this.#prepare(sql).run(...values);
+      this.#committed();
       return { changes: Number(result.changes), lastId: Number(result.lastInsertRowid) };
     });
   }
@@ -54,6 +69,7 @@ export class Database {
       try {
         const result = work();
         this.#db.exec('COMMIT');
+        this.#committed();
         return result;
       } catch (error) {
         if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
@@ -62,9 +78,30 @@ export class Database {
     });
   }
 
+  /**
+   * As `transaction`, whose result others see at once; but it is on disk only when the promise resolves, together with those
+   * of others. Where the transaction fails it throws here; the promise rejects where the disk fails.
+   */
+  grouped(work: () => void): Promise<void> {
+    const before = this.#grouping;
+    this.#grouping = true;
+    try {
+      this.transaction(work);
+    } finally {
+      this.#grouping = before;
+    }
+    const written = this.#log?.sync() ?? Promise.resolve();
+    return written.catch((error) => Promise.reject(storeFault(error)));
+  }
+
   close(): void {
+    this.#log?.close();
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
+  }
+
+  #committed(): void {
+    if (!this.#grouping && !this.#db.isTransaction) this.#log?.syncNow();
   }
 
   #prepare(sql: string): StatementSync {

@@ -246,11 +246,20 @@ export class EvidenceStore {
 
   /** Serials that are neither expired nor withdrawn; of one container, of one node, or of all. */
   activeSerials(now: Date, ekSha256Hex?: string, containerId?: string): SerialRow[] {
-    const sql = `SELECT * FROM serials WHERE expires_at > ? AND withdrawn_at IS NULL
-      AND (? IS NULL OR ek_sha256 = ?) AND (? IS NULL OR container_id = ?) ORDER BY serial`;
-    const ek = ekSha256Hex ?? null;
-    const container = containerId ?? null;
-    return this.#db.all(sql, now.getTime(), ek, ek, container, container).map(serialRow);
+    const active = 'SELECT * FROM serials WHERE expires_at > ? AND withdrawn_at IS NULL';
+    const time = now.getTime();
+    const rows =
+      ekSha256Hex === undefined
+        ? this.#db.all(`${active} ORDER BY serial`, time)
+        : containerId === undefined
+          ? this.#db.all(`${active} AND ek_sha256 = ? ORDER BY serial`, time, ekSha256Hex)
+          : this.#db.all(
+              `${active} AND ek_sha256 = ? AND container_id = ? ORDER BY serial`,
+              time,
+              ekSha256Hex,
+              containerId,
+            );
+    return rows.map(serialRow);
   }
 
   /** Serials for a CRL: withdrawn, not expired yet. */

@@ -128,7 +128,10 @@ export class NodeStore {
     return this.#db.run('DELETE FROM nodes WHERE ek_sha256 = ?', ekSha256Hex).changes > 0;
   }
 
-  /** Draws the fence of a new session: commits with a lower one fail from now on. Codes: server.node.missing. */
+  /**
+   * Draws the fence of a new session: commits with a lower one fail from now on. The disk is not waited for: what is
+   * committed under the fence brings it there. Codes: server.node.missing.
+   */
   nextFence(ekSha256Hex: string): number {
     const drawn = this.#db.get('UPDATE nodes SET fence = fence + 1 WHERE ek_sha256 = ? RETURNING fence', ekSha256Hex);
     if (drawn === undefined) throw missing(ekSha256Hex);

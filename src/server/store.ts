@@ -9,8 +9,8 @@ import { NodeStore } from './store-nodes.ts';
 import { hostStore, imageStore, type ReferenceStore } from './store-references.ts';
 
 /**
- * Everything that the server must not forget, in one SQLite database. All methods are synchronous: on return the
- * change is on disk (WAL, synchronous=FULL), where one throws nothing was written. CA keys are not in here: who can
+ * Everything that the server must not forget, in one SQLite database. All methods but `grouped` are synchronous: on
+ * return the change is on disk, where one throws nothing was written. CA keys are not in here: who can
  * write the database can't sign.
  *
  * Codes of every method: server.store.busy, .full, .corrupt, .failed.
@@ -64,6 +64,14 @@ export class Store {
   /** Several calls as one transaction: all of it is on disk on return, none of it where `work` throws. */
   transaction<T>(work: () => T): T {
     return this.#db.transaction(work);
+  }
+
+  /**
+   * As `transaction`, without stopping the event loop while the disk is written: others see the result at once, and it is
+   * on disk when the promise resolves. Nothing that rests on it may leave the server before.
+   */
+  grouped(work: () => void): Promise<void> {
+    return this.#db.grouped(work);
   }
 
   /** Answers whether the database can be read. */

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { Refusal } from '../proto/lacre/v1/node_pb.ts';
@@ -85,12 +86,19 @@ function judgeContainer(context: SessionContext, containerId: string): boolean {
   return inPart;
 }
 
-/** SVIDs of a trusted container whose SPIFFE IDs ask for more than it has now. */
-function withdrawUnmet({ deps, node, entries }: SessionContext, containerId: string, verdict: Verdict): void {
+/**
+ * SVIDs of a trusted container whose SPIFFE IDs ask for more than it has now. The store is asked only where entries or
+ * selectors changed: what was issued since the last time met them when it was.
+ */
+function withdrawUnmet(context: SessionContext, containerId: string, verdict: Verdict): void {
+  const { deps, node, entries, subscriptions } = context;
+  const asked = hash('sha256', `${context.revision} ${verdict.selectors.join(' ')}`, 'base64');
+  if (subscriptions.isMet(containerId, asked)) return;
   const now = deps.clock.now();
   const unmet = deps.store.evidence
     .activeSerials(now, node.ekSha256Hex, containerId)
     .filter(({ spiffeId }) => entries.asksMore(spiffeId, verdict));
+  subscriptions.setMet(containerId, asked);
   if (unmet.length === 0) return;
   deps.store.evidence.withdrawSerials(
     unmet.map(({ serialHex }) => serialHex),
