@@ -1,6 +1,7 @@
-// Builds the Go programs of the interop tests, once for each content of their module: `node scripts/build-spire.mjs
-// spire-server` or `spire-agent` (SPIRE's own, unmodified) or `firstsvid` (a go-spiffe client). Prints the program's path. Cached below
-// $XDG_CACHE_HOME or ~/.cache. Exit status 5: there is no Go.
+// Builds the Go programs of the interop tests and of the lab, once for each content of their module: `node
+// scripts/build-spire.mjs spire-server` or `spire-agent` (SPIRE's own, unmodified), `firstsvid` (a go-spiffe client) or
+// `spiffe-service` (the lab's service, which needs no library). Prints the program's path. Cached below $XDG_CACHE_HOME
+// or ~/.cache. Exit status 5: there is no Go.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -9,14 +10,28 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-/** Folder of a Go module → the programs that it makes, all of them by one `go build`: they share most of their packages. */
+/**
+ * Go modules, and what each `go build` is told: it makes all programs of a module at once, as they share most of their
+ * packages. A client without libc runs in containers that hold nothing else.
+ */
 const MODULES = {
-  spire: ['github.com/spiffe/spire/cmd/spire-server', 'github.com/spiffe/spire/cmd/spire-agent'],
-  firstsvid: ['.'],
+  spire: {
+    folder: 'test/interop/spire',
+    targets: ['github.com/spiffe/spire/cmd/spire-server', 'github.com/spiffe/spire/cmd/spire-agent'],
+  },
+  firstsvid: { folder: 'test/interop/firstsvid', targets: ['.'], environment: { CGO_ENABLED: '0' } },
+  'spiffe-service': {
+    folder: 'deploy/lab/spiffe-service',
+    targets: ['-trimpath', '-ldflags=-s -w', '.'],
+    environment: { CGO_ENABLED: '0' },
+  },
 };
-const PROGRAMS = { 'spire-server': 'spire', 'spire-agent': 'spire', firstsvid: 'firstsvid' };
-/** What `go build` has besides: a client without libc runs in containers that hold nothing else. */
-const ENVIRONMENT = { firstsvid: { CGO_ENABLED: '0' } };
+const PROGRAMS = {
+  'spire-server': 'spire',
+  'spire-agent': 'spire',
+  firstsvid: 'firstsvid',
+  'spiffe-service': 'spiffe-service',
+};
 const LOCKED = 'LACRE_BUILD_LOCKED';
 
 const say = (text) => process.stderr.write(`${text}\n`);
@@ -49,23 +64,24 @@ function goVersion() {
 }
 
 function build(name) {
-  const folder = PROGRAMS[name];
-  if (folder === undefined) fail(`usage: build-spire.mjs ${Object.keys(PROGRAMS).join('|')}`, 2);
-  const source = join(root, 'test', 'interop', folder);
+  const module = PROGRAMS[name];
+  if (module === undefined) fail(`usage: build-spire.mjs ${Object.keys(PROGRAMS).join('|')}`, 2);
+  const { folder, targets, environment } = MODULES[module];
+  const source = join(root, folder);
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lacre', 'interop');
   const target = join(cache, inputsHash(source, goVersion()));
   const path = join(target, name);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
-  if (process.env[LOCKED] !== folder) return buildLocked(name, folder, cache);
+  if (process.env[LOCKED] !== module) return buildLocked(name, module, cache);
   const work = mkdtempSync(join(cache, 'build-'));
   try {
     cpSync(source, work, { recursive: true });
     say(`building ${name}; the first time this takes minutes`);
     const out = join(work, 'out');
-    const options = ['build', '-mod=mod', '-buildvcs=false', '-o', `${out}/`, ...MODULES[folder]];
-    const env = { ...process.env, ...ENVIRONMENT[folder] };
-    const { status, error } = spawnSync('go', options, { cwd: work, env, stdio: ['ignore', 2, 2] });
+    const options = ['build', '-mod=mod', '-buildvcs=false', '-o', `${out}/`, ...targets];
+    const env = { ...process.env, ...environment };
+    const { status, error } = spawnSync('go', options, { cwd: work, stdio: ['ignore', 2, 2], env });
     if (error || status !== 0) fail(`go build failed${error ? `: ${error.message}` : ''}; see its messages above`);
     rmSync(target, { recursive: true, force: true });
     renameSync(out, target);
@@ -76,11 +92,11 @@ function build(name) {
 }
 
 /** The same again while nobody else builds this module: who waited finds the programs made. */
-function buildLocked(name, folder, cache) {
-  const lock = join(cache, `${folder}.lock`);
+function buildLocked(name, module, cache) {
+  const lock = join(cache, `${module}.lock`);
   const command = [lock, process.execPath, fileURLToPath(import.meta.url), name];
   const { status, stdout, error } = spawnSync('flock', command, {
-    env: { ...process.env, [LOCKED]: folder },
+    env: { ...process.env, [LOCKED]: module },
     stdio: ['ignore', 'pipe', 2],
     encoding: 'utf8',
   });
