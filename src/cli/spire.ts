@@ -3,16 +3,25 @@ import { outputOf } from './context.ts';
 import { examples } from './entry.ts';
 import { safeText } from './output.ts';
 
+interface PluginOptions {
+  readonly nativeFolder: string;
+}
+
+/** A command that SPIRE starts. */
+function plugin(spire: Command, name: string): Command {
+  const option = 'where its native part is put, for the kernel to name it by';
+  return spire.command(name).option('--native-folder <path>', option, '/var/lib/lacre/plugin');
+}
+
 /** Adds `lacre spire …`: the plugins, which SPIRE starts, and what prepares them. */
 export function addSpireCommands(program: Command): void {
   const spire = program.command('spire').description('Lacre as plugins of an unmodified SPIRE (docs/spire.md)');
-  spire
-    .command('workload-attestor')
+  plugin(spire, 'workload-attestor')
     .description('WorkloadAttestor "lacre"; SPIRE starts it')
     .addHelpText('after', examples('plugin_cmd = "/usr/bin/lacre"', 'plugin_args = ["spire", "workload-attestor"]'))
-    .action(async () => {
+    .action(async ({ nativeFolder }: PluginOptions) => {
       const { runWorkloadAttestor } = await import('../spire/run.ts');
-      await runWorkloadAttestor();
+      await runWorkloadAttestor(nativeFolder);
     });
   spire
     .command('check')
@@ -28,20 +37,18 @@ export function addSpireCommands(program: Command): void {
       outputOf(command).result(notes, () => (notes.length === 0 ? 'nothing is missing' : text()));
       if (notes.some(({ missing }) => missing)) process.exitCode = 3;
     });
-  spire
-    .command('agent-node-attestor')
+  plugin(spire, 'agent-node-attestor')
     .description('NodeAttestor "lacre_tpm" of spire-agent; SPIRE starts it')
     .addHelpText('after', examples('plugin_cmd = "/usr/bin/lacre"', 'plugin_args = ["spire", "agent-node-attestor"]'))
-    .action(async () => {
+    .action(async ({ nativeFolder }: PluginOptions) => {
       const { runAgentHalf } = await import('../spire/run.ts');
-      await runAgentHalf();
+      await runAgentHalf(nativeFolder);
     });
-  spire
-    .command('server-node-attestor')
+  plugin(spire, 'server-node-attestor')
     .description('NodeAttestor "lacre_tpm" of spire-server; SPIRE starts it')
     .addHelpText('after', examples('plugin_cmd = "/usr/bin/lacre"', 'plugin_args = ["spire", "server-node-attestor"]'))
-    .action(async () => {
+    .action(async ({ nativeFolder }: PluginOptions) => {
       const { runServerHalf } = await import('../spire/run.ts');
-      await runServerHalf();
+      await runServerHalf(nativeFolder);
     });
 }

@@ -1,5 +1,5 @@
 import type { Finding } from '../proto/lacre/v1/verdict_pb.ts';
-import { IMAGE_NAMES } from './image/demo-image.ts';
+import { type DemoNames, IMAGE_NAMES } from './image/demo-image.ts';
 import { TRUST_DOMAIN } from './lab-server.ts';
 import type { Timings } from './progress.ts';
 import {
@@ -13,7 +13,7 @@ import {
 
 /** What `lab up --output json` prints. */
 export interface LabReport {
-  readonly node: { spiffeId: string | null; rootOfTrust: string; kernel: string; entries: number };
+  readonly node: NodeReport;
   readonly containers: readonly ContainerReport[];
   readonly drift: {
     container: ContainerName;
@@ -22,6 +22,14 @@ export interface LabReport {
     othersKept: boolean;
   };
   readonly timingsMs: Timings;
+}
+
+export interface NodeReport {
+  readonly spiffeId: string | null;
+  readonly rootOfTrust: string;
+  readonly kernel: string;
+  /** Proven entries of the measurement list. */
+  readonly entries: number;
 }
 
 export interface ContainerReport {
@@ -43,25 +51,28 @@ export interface FindingReport {
 }
 
 export function labReport(settled: Observation, change: Drift, timings: Timings): LabReport {
-  const { node } = change.seen;
   return {
-    node: {
-      spiffeId: node?.spiffeId || null,
-      rootOfTrust: node?.rootOfTrust ?? '',
-      kernel: node?.kernel ?? '',
-      entries: Number(node?.verifiedEntries ?? 0),
-    },
-    containers: CONTAINERS.map((name) => containerReport(name, settled)),
+    node: nodeReport(change.seen),
+    containers: CONTAINERS.map((name) => containerReport(name, settled, IMAGE_NAMES)),
     drift: driftReport(change),
     timingsMs: timings,
   };
 }
 
-function containerReport(name: ContainerName, seen: Observation): ContainerReport {
+export function nodeReport({ node }: Observation): NodeReport {
+  return {
+    spiffeId: node?.spiffeId || null,
+    rootOfTrust: node?.rootOfTrust ?? '',
+    kernel: node?.kernel ?? '',
+    entries: Number(node?.verifiedEntries ?? 0),
+  };
+}
+
+export function containerReport(name: ContainerName, seen: Observation, images: DemoNames): ContainerReport {
   const workload = seen.workloads.get(name);
   return {
     name,
-    image: name === 'stranger' ? IMAGE_NAMES.stranger : IMAGE_NAMES.demo,
+    image: name === 'stranger' ? images.stranger : images.demo,
     spiffeId: standing(seen.lines.get(name) ?? []).spiffeId ?? null,
     attribution: workload?.attribution ?? '',
     verdict: workload?.verdict?.trusted ? 'trusted' : 'refused',
@@ -102,6 +113,24 @@ function driftReport({ seen, executedAtUnixMs }: Drift): LabReport['drift'] {
 
 /** Everything that is not as the lab wants to show it, as sentences; none: it all was. */
 export function unexpected(report: LabReport, settled: Observation): string[] {
+  const faults = unexpectedStart(report, settled);
+  const check = (holds: boolean, sentence: string) => {
+    if (!holds) faults.push(sentence);
+  };
+  check(
+    report.drift.withdrawnAfterMs !== null,
+    'orders: its stream did not end with PermissionDenied after the change',
+  );
+  check(
+    report.drift.newRequest === 'PermissionDenied',
+    `orders: a new request got ${report.drift.newRequest ?? 'no answer'}`,
+  );
+  check(report.drift.othersKept, 'payments: did not keep its identity');
+  return faults;
+}
+
+/** The same up to the drift, which differs with who acts on it. */
+export function unexpectedStart(report: Pick<LabReport, 'node' | 'containers'>, settled: Observation): string[] {
   const faults: string[] = [];
   const check = (holds: boolean, sentence: string) => {
     if (!holds) faults.push(sentence);
@@ -131,18 +160,9 @@ export function unexpected(report: LabReport, settled: Observation): string[] {
     );
     check(proof, `${name} and ${other} have not proven themselves to each other`);
   }
-  check(
-    report.drift.withdrawnAfterMs !== null,
-    'orders: its stream did not end with PermissionDenied after the change',
-  );
-  check(
-    report.drift.newRequest === 'PermissionDenied',
-    `orders: a new request got ${report.drift.newRequest ?? 'no answer'}`,
-  );
-  check(report.drift.othersKept, 'payments: did not keep its identity');
   return faults;
 }
 
-function spiffeId(name: ContainerName): string {
+export function spiffeId(name: ContainerName): string {
   return `spiffe://${TRUST_DOMAIN}/${name}`;
 }

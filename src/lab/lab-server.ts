@@ -85,8 +85,8 @@ export class LabServer {
   }
 }
 
-/** A port that was free a moment ago: the node's relay must know it before the server has it. */
-async function freePort(): Promise<number> {
+/** A port that was free a moment ago: the node's relay must know it before the server has it. Throws lab.server.start. */
+export async function freePort(): Promise<number> {
   const listener = createServer();
   await new Promise<void>((resolve, reject) => listener.once('error', reject).listen(0, '127.0.0.1', resolve));
   const address = listener.address();

@@ -2,30 +2,28 @@ import { constants } from 'node:fs';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LacreError } from '../lacre-error.ts';
-import { LabAdmin } from './admin.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
 import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
-import { LabNode } from './lab-node.ts';
-import { labReport, unexpected } from './lab-report.ts';
 import { LabServer } from './lab-server.ts';
-import { LiveTable } from './live-table.ts';
-import { ControlChannel } from './machine/control-channel.ts';
-import { consoleTail, type Machine, startMachine } from './machine/machine.ts';
+import { consoleTail, SERVER_ADDRESS_IN_NODE, SPIRE_ADDRESS_IN_NODE, startMachine } from './machine/machine.ts';
 import { makeTpm, startTpm } from './machine/software-tpm.ts';
+import { play } from './play.ts';
 import { Progress } from './progress.ts';
-import * as scenario from './scenario.ts';
+import { playSpire } from './spire/play-spire.ts';
+import { buildSpire } from './spire/spire-build.ts';
+import { SpireServer } from './spire/spire-server.ts';
 import { stopOnSignals } from './stop-signal.ts';
-import { summaryText, tryText } from './summary.ts';
-import { untilAttested } from './until-attested.ts';
+import { tryText } from './summary.ts';
 
 export interface LabOptions {
   /** Leave everything running. */
   readonly keep: boolean;
   /** One JSON object on standard output instead of a text. */
   readonly json: boolean;
+  /** Identities come from an unmodified SPIRE, with Lacre's plugins in it. */
+  readonly spire: boolean;
 }
 
-const BOOT_TIME_LIMIT_MS = 120_000;
 const RELAY = join(import.meta.dirname, 'machine/relay.ts');
 
 /**
@@ -41,9 +39,10 @@ export async function labUp(options: LabOptions): Promise<number> {
   let run: LabRun | undefined;
   let kept = false;
   try {
-    const node = await buildNode(progress, stop.signal);
+    const built = await buildNode(progress, stop.signal);
+    const spire = options.spire ? await buildSpire(built, progress, stop.signal) : undefined;
     run = await LabRun.make();
-    const status = await demonstrate(node, run, progress, options, stop.signal);
+    const status = await demonstrate(spire?.node ?? built, spire?.server, run, progress, options, stop.signal);
     kept = options.keep;
     if (kept) run.release();
     return status;
@@ -63,8 +62,10 @@ export async function labDown(): Promise<number> {
   return 0;
 }
 
+/** @param spireServer the program, where identities are to come from SPIRE */
 async function demonstrate(
   built: BuiltNode,
+  spireServer: string | undefined,
   run: LabRun,
   progress: Progress,
   options: LabOptions,
@@ -76,28 +77,28 @@ async function demonstrate(
     makeTpm(tpmFolder, signal),
   );
   const server = await progress.step('server', 'starting lacre server', () =>
-    LabServer.start(built.executable, tpm.rootPaths, run, signal),
+    LabServer.start(built.executable.path, tpm.rootPaths, run, signal),
   );
+  const relays = new Map([[SERVER_ADDRESS_IN_NODE, relayTo(server.port)]]);
+  let spire: SpireServer | undefined;
+  if (spireServer !== undefined) {
+    spire = await progress.step('spireServer', "starting spire-server, with Lacre's plugin", () =>
+      SpireServer.start({ program: spireServer, plugin: built.executable, server, run, signal }),
+    );
+    relays.set(`${SPIRE_ADDRESS_IN_NODE.host}:${SPIRE_ADDRESS_IN_NODE.port}`, relayTo(spire.port));
+  }
   await run.own(await startTpm(tpm));
   const machine = await startMachine({
     ...{ kernel: built.kernel, initrd: built.initrd, root: built.root, data: built.data, keepsData: false },
-    ...{
-      tpm,
-      folder: run.folder,
-      relayCommand: `${quoted(process.execPath)} ${quoted(RELAY)} 127.0.0.1 ${server.port}`,
-    },
+    ...{ tpm, folder: run.folder, relays },
   });
   await run.own(machine.service);
+  const stage = { built, server, machine, ekCertificate: tpm.ekCertificatePath, progress, signal, json: options.json };
   try {
-    const { status, control, agentLog } = await play(
-      { built, server, machine, ekCertificate: tpm.ekCertificatePath },
-      progress,
-      options,
-      signal,
-    );
+    const { status, control, agentLog } = await (spire ? playSpire({ ...stage, spire }) : play(stage));
     control.close();
     await writeFile(join(run.folder, 'agent.log'), agentLog);
-    if (options.keep) process.stderr.write(tryText(built.executable, server, run.folder));
+    if (options.keep) process.stderr.write(tryText(built.executable.path, server, run.folder, spire?.commands()));
     return status;
   } catch (error) {
     if (error instanceof LacreError && error.code === 'lab.machine.gone')
@@ -106,57 +107,9 @@ async function demonstrate(
   }
 }
 
-interface Stage {
-  readonly built: BuiltNode;
-  readonly server: LabServer;
-  readonly machine: Machine;
-  readonly ekCertificate: string;
-}
-
-async function play(
-  { built, server, machine, ekCertificate }: Stage,
-  progress: Progress,
-  options: LabOptions,
-  signal: AbortSignal,
-) {
-  const [control, parentId] = await Promise.all([
-    progress.step('boot', 'booting the node by UEFI, measured', () =>
-      ControlChannel.open(machine.controlSocket, BOOT_TIME_LIMIT_MS, signal),
-    ),
-    progress.step('approve', 'node into the inventory; reference values of host and image; entries', async () => {
-      const id = await scenario.addNode(server, ekCertificate);
-      await scenario.approveReferences(server, built);
-      await scenario.createEntries(server, built, id);
-      return id;
-    }),
-  ]);
-  const lab = new LabNode(control);
-  using admin = new LabAdmin(server.adminSocket);
-  const agent = await lab.startAgent(await server.command('bundle', 'show'));
-  const enrolled = progress.step('enrol', `the agent starts and enrols as ${parentId}`, () =>
-    untilAttested({ admin, agent, log: () => lab.agentLog(), signal }),
-  );
-  await Promise.all([
-    enrolled,
-    progress.step('containers', 'starting the four containers', () => scenario.startContainers(lab, built)),
-  ]);
-  const table = new LiveTable(process.stderr, (text) => progress.say(text));
-  const look = () => scenario.observe(lab, admin);
-  const tell = (seen: scenario.Observation) => table.show(seen);
-  const settled = await progress.step('identities', 'waiting for identities and refusals', () =>
-    scenario.watch(look, scenario.isSettled, tell, signal),
-  );
-  table.leave();
-  const change = await progress.step('drift', 'drift: an executable in the running orders is replaced and run', () =>
-    scenario.drift(lab, built, look, tell, signal),
-  );
-  table.leave();
-  const report = labReport(settled, change, progress.timings());
-  const faults = unexpected(report, settled);
-  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else process.stdout.write(summaryText(report, await server.command('why', 'orders'), faults));
-  for (const fault of faults) progress.say(`not as expected: ${fault}`);
-  return { status: faults.length === 0 ? 0 : 1, control, agentLog: await lab.agentLog() };
+/** Command that connects its standard input and output with a port of this machine. */
+function relayTo(port: number): string {
+  return `${quoted(process.execPath)} ${quoted(RELAY)} 127.0.0.1 ${port}`;
 }
 
 /** For QEMU, which splits a command as a shell does, and takes commas as ends of options. */

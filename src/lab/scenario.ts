@@ -5,7 +5,6 @@ import { sha256Hex } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { NodeInfo, WorkloadInfo } from '../proto/lacre/v1/admin_pb.ts';
 import type { LabAdmin } from './admin.ts';
-import { IMAGE_NAMES } from './image/demo-image.ts';
 import type { BuiltNode } from './image/node-build.ts';
 import { NEXT_INIT, UID_POOL_BASE } from './image/node-root.ts';
 import type { LabNode, ServiceLine } from './lab-node.ts';
@@ -38,26 +37,30 @@ export async function approveReferences(server: LabServer, node: BuiltNode): Pro
   );
 }
 
+/** What a container must be for its entry. */
+export function entrySelectors(node: BuiltNode, name: ContainerName): string[] {
+  return [
+    `lacre:image:${node.demoDigest}`,
+    `lacre:container-name:${name}`,
+    'lacre:attribution:exact',
+    'lacre:config:image',
+    'lacre:host:standard',
+    'lacre:root:software',
+  ];
+}
+
 /** Entries for all four: what they lack is integrity, not an entry. */
 export async function createEntries(server: LabServer, node: BuiltNode, parentId: string): Promise<void> {
   for (const name of CONTAINERS) {
-    const selectors = [
-      `lacre:image:${node.demoDigest}`,
-      `lacre:container-name:${name}`,
-      'lacre:attribution:exact',
-      'lacre:config:image',
-      'lacre:host:standard',
-      'lacre:root:software',
-    ];
     const id = `spiffe://${TRUST_DOMAIN}/${name}`;
-    const options = selectors.flatMap((selector) => ['--selector', selector]);
+    const options = entrySelectors(node, name).flatMap((selector) => ['--selector', selector]);
     await server.command('entry', 'create', '--spiffe-id', id, '--parent-id', parentId, ...options);
   }
 }
 
 /** The four containers, two at a time. */
 export async function startContainers(lab: LabNode, node: BuiltNode): Promise<void> {
-  const { demo, stranger } = IMAGE_NAMES;
+  const { demo, stranger } = node.imageNames;
   await Promise.all([lab.runContainer('orders', demo), lab.runContainer('payments', demo)]);
   await Promise.all([
     lab.runChangedContainer('rogue', demo, '/bin/service', node.changedService),
@@ -82,12 +85,12 @@ export async function observe(lab: LabNode, admin: LabAdmin): Promise<Observatio
 }
 
 /** Watches until `done`, telling every observation; at the end of the time it gives the last one all the same. */
-export async function watch(
-  look: () => Promise<Observation>,
-  done: (seen: Observation) => boolean,
-  tell: (seen: Observation) => void,
+export async function watch<Seen extends Observation>(
+  look: () => Promise<Seen>,
+  done: (seen: Seen) => boolean,
+  tell: (seen: Seen) => void,
   signal: AbortSignal,
-): Promise<Observation> {
+): Promise<Seen> {
   const late = Date.now() + OUTCOME_TIME_LIMIT_MS;
   for (;;) {
     const seen = await look();
@@ -121,7 +124,16 @@ export interface Drift {
   readonly seen: Observation;
 }
 
-/** Replaces the health check inside the running `orders`, runs it, and watches until the identity is gone. */
+/** Replaces the health check inside the running `orders`, and runs it; when that was, by the node's clock. */
+export async function runChanged(lab: LabNode, node: BuiltNode): Promise<number> {
+  await lab.replaceFile('orders', '/bin/health', node.changedHealth);
+  const said = await lab.exec('orders', '/bin/health');
+  const { timeUnixMs } = JSON.parse(said) as { timeUnixMs?: number };
+  if (timeUnixMs === undefined) throw new LacreError('lab.node.command', `the changed program said ${said.trim()}`);
+  return timeUnixMs;
+}
+
+/** Runs a changed program in `orders`, and watches until the identity is gone. */
 export async function drift(
   lab: LabNode,
   node: BuiltNode,
@@ -129,11 +141,7 @@ export async function drift(
   tell: (seen: Observation) => void,
   signal: AbortSignal,
 ): Promise<Drift> {
-  await lab.replaceFile('orders', '/bin/health', node.changedHealth);
-  const said = await lab.exec('orders', '/bin/health');
-  const executedAtUnixMs = (JSON.parse(said) as { timeUnixMs?: number }).timeUnixMs;
-  if (executedAtUnixMs === undefined)
-    throw new LacreError('lab.node.command', `the changed program said ${said.trim()}`);
+  const executedAtUnixMs = await runChanged(lab, node);
   const refusedAnew = ({ lines }: Observation) => {
     const after = (lines.get('orders') ?? []).filter((line) => line.timeUnixMs >= executedAtUnixMs);
     const ended = after.findIndex(({ event }) => event === 'ended');

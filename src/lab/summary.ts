@@ -3,7 +3,18 @@ import type { LabServer } from './lab-server.ts';
 
 /** The end of `lab up` for people. */
 export function summaryText(report: LabReport, why: string, faults: readonly string[]): string {
-  const { node, containers, drift, timingsMs } = report;
+  const { drift } = report;
+  const sentence = `orders lost its identity ${drift.withdrawnAfterMs ?? '?'} ms after the changed file ran; a new request: ${drift.newRequest ?? 'unanswered'}; payments ${drift.othersKept ? 'kept its own' : 'lost its own'}`;
+  return runText(report, sentence, why, faults);
+}
+
+/** The same for any demonstration. @param drift what came of the changed file */
+export function runText(
+  { node, containers, timingsMs }: Omit<LabReport, 'drift'>,
+  drift: string,
+  why: string,
+  faults: readonly string[],
+): string {
   const lines = [
     '',
     `node       ${node.spiffeId ?? 'not enrolled'}`,
@@ -13,7 +24,7 @@ export function summaryText(report: LabReport, why: string, faults: readonly str
         ? `${name.padEnd(10)} refused: ${first ? `${first.code} ${first.path ?? ''}` : 'no finding'}`
         : `${name.padEnd(10)} ${spiffeId}`,
     ),
-    `drift      orders lost its identity ${drift.withdrawnAfterMs ?? '?'} ms after the changed file ran; a new request: ${drift.newRequest ?? 'unanswered'}; payments ${drift.othersKept ? 'kept its own' : 'lost its own'}`,
+    `drift      ${drift}`,
     '',
     '$ lacre why orders',
     why.trimEnd(),
@@ -27,9 +38,9 @@ export function summaryText(report: LabReport, why: string, faults: readonly str
 }
 
 /** What to try in a lab that was kept. */
-export function tryText(executable: string, server: LabServer, folder: string): string {
+export function tryText(executable: string, server: LabServer, folder: string, more: readonly string[] = []): string {
   const lacre = `${executable} --socket ${server.adminSocket}`;
   const commands = ['workload list', 'why orders', 'node list', 'entry list', 'image list'];
-  const lines = ['The lab runs on. To try:', ...commands.map((c) => `  ${lacre} ${c}`)];
+  const lines = ['The lab runs on. To try:', ...commands.map((c) => `  ${lacre} ${c}`), ...more.map((c) => `  ${c}`)];
   return `\n${[...lines, `Logs and keys are in ${folder}. To end it: lacre lab down`].join('\n')}\n`;
 }

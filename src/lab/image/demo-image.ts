@@ -17,7 +17,13 @@ export interface DemoImages {
   readonly changedHealth: Uint8Array;
 }
 
-export const IMAGE_NAMES = { demo: 'localhost/demo:1', stranger: 'localhost/stranger:1' } as const;
+/** References of the approved image and of the one that nobody approved. */
+export interface DemoNames {
+  readonly demo: string;
+  readonly stranger: string;
+}
+
+export const IMAGE_NAMES: DemoNames = { demo: 'localhost/demo:1', stranger: 'localhost/stranger:1' };
 
 /** Makes both images in `folder`: a layer with curl and the libraries, which they share, and one with the programs. */
 export async function makeDemoImages(suite: FileTree, toolchain: Toolchain, folder: string): Promise<DemoImages> {
@@ -31,10 +37,10 @@ export async function makeDemoImages(suite: FileTree, toolchain: Toolchain, fold
     health('changed while it ran'),
   ]);
   const base = await makeLayer(baseTree(suite, approved));
-  const image = async (name: keyof typeof IMAGE_NAMES, program: string, bytes: Uint8Array): Promise<string> => {
+  const image = async (name: keyof DemoNames, program: string, bytes: Uint8Array): Promise<string> => {
     const programs = new FileTree().file(`bin/${program}`, bytes, 0o755).file('bin/health', healthy, 0o755);
     const layers = [base, await makeLayer(programs)];
-    return writeOciArchive(join(folder, `${name}.tar`), IMAGE_NAMES[name], layers, configuration(program));
+    return writeOciArchive(join(folder, `${name}.tar`), IMAGE_NAMES[name], layers, demoConfiguration(program));
   };
   return {
     archives: { demo: 'demo.tar', stranger: 'stranger.tar' },
@@ -47,7 +53,8 @@ export async function makeDemoImages(suite: FileTree, toolchain: Toolchain, fold
   };
 }
 
-function configuration(program: string): ImageConfig {
+/** Of the image whose service is /bin/`program`. */
+export function demoConfiguration(program: string): ImageConfig {
   return {
     Entrypoint: [`/bin/${program}`],
     Env: ['PATH=/bin:/usr/bin'],

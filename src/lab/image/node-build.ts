@@ -8,8 +8,8 @@ import { imaPolicy } from '../../ima/policy.ts';
 import { LacreError } from '../../lacre-error.ts';
 import { cacheFolder } from '../lab-folder.ts';
 import type { Progress } from '../progress.ts';
-import { buildAgent } from './agent-executable.ts';
-import { makeDemoImages } from './demo-image.ts';
+import { type AgentExecutable, buildAgent } from './agent-executable.ts';
+import { type DemoNames, IMAGE_NAMES, makeDemoImages } from './demo-image.ts';
 import { FileTree } from './file-tree.ts';
 import { makeInitrd } from './initrd.ts';
 import { takeKernel } from './kernel.ts';
@@ -45,8 +45,11 @@ export interface BuiltNode extends z.infer<typeof FACTS> {
   readonly demoArchive: string;
   readonly changedService: string;
   readonly changedHealth: string;
+  readonly imageNames: DemoNames;
   /** `lacre` as one executable file. */
-  readonly executable: string;
+  readonly executable: AgentExecutable;
+  /** What root and images are made from. */
+  readonly base: string;
 }
 
 /** Builds what is not there yet from just these inputs; packages, node and agent each have their own hash. */
@@ -60,7 +63,7 @@ export async function buildNode(progress: Progress, signal: AbortSignal): Promis
   const full = join(base, `root-${executable.sha256.slice(0, 16)}`);
   await once(full, (part) =>
     progress.step('root', 'making the root file system with the agent', () =>
-      buildRoot(base, part, executable, signal),
+      buildRoot(base, part, agentFiles(executable), signal),
     ),
   );
   await removeOthers([dirname(packages.path), base, full]);
@@ -77,7 +80,9 @@ export async function buildNode(progress: Progress, signal: AbortSignal): Promis
     demoArchive: join(base, 'demo.tar'),
     changedService: join(base, 'changed-service'),
     changedHealth: join(base, 'changed-health'),
-    executable: executable.path,
+    imageNames: IMAGE_NAMES,
+    executable,
+    base,
   };
 }
 
@@ -139,17 +144,34 @@ async function buildBase(archive: string, folder: string, progress: Progress, si
   await rm(join(folder, 'stranger.tar'));
 }
 
-async function buildRoot(
+/** A file of this machine that goes into the node's root. */
+export interface RootFile {
+  /** In the node. */
+  readonly path: string;
+  readonly source: string;
+  readonly mode: number;
+}
+
+export function agentFiles(agent: AgentExecutable): RootFile[] {
+  return [
+    { path: AGENT_PATH, source: agent.path, mode: 0o755 },
+    { path: AGENT_NATIVE_PATH, source: agent.native, mode: 0o400 },
+  ];
+}
+
+/** Makes root.tar and root.squashfs in `folder`: the node's files with these. Throws lab.build.archive where a library is missing. */
+export async function buildRoot(
   base: string,
   folder: string,
-  agent: { path: string; native: string },
+  files: readonly RootFile[],
   signal: AbortSignal,
 ): Promise<void> {
   const root = await FileTree.fromTar(join(base, 'base.tar'), () => true);
-  const executable = await readFile(agent.path);
-  sharedLibraries(root, executable); // throws where one is missing
-  root.file(AGENT_PATH.slice(1), executable, 0o755);
-  root.file(AGENT_NATIVE_PATH.slice(1), await readFile(agent.native), 0o400);
+  for (const { path, source, mode } of files) {
+    const bytes = await readFile(source);
+    sharedLibraries(root, bytes);
+    root.file(path.slice(1), bytes, mode);
+  }
   await Promise.all([
     pipeline(root.tar(), createWriteStream(join(folder, 'root.tar'))),
     writeSquashfs(root, join(folder, 'root.squashfs'), signal),
@@ -157,7 +179,7 @@ async function buildRoot(
 }
 
 /** Fills `folder` by `make` unless it is there; half a folder is never taken for a whole one. */
-async function once(folder: string, make: (part: string) => Promise<void>): Promise<void> {
+export async function once(folder: string, make: (part: string) => Promise<void>): Promise<void> {
   if (await stat(folder).catch(() => undefined)) return;
   const part = `${folder}.part-${process.pid}`;
   await mkdir(part, { recursive: true });
@@ -176,8 +198,9 @@ async function removeOthers(kept: readonly string[]): Promise<void> {
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
       const maker = Number(/\.part-(\d+)$/.exec(name)?.[1] ?? 0);
-      const isBuild = /^(node|packages|root)-[0-9a-f]{16}(\.part-\d+)?$/.test(name);
-      if (isBuild && !kept.includes(path) && !(maker > 0 && existsSync(`/proc/${maker}`)))
+      const isBuild = /^(node|packages|root)-[0-9a-f]{16}(-spire-[0-9a-f]{16})?(\.part-\d+)?$/.test(name);
+      const isKept = kept.includes(path) || kept.includes(path.replace(/-spire-[0-9a-f]{16}$/, ''));
+      if (isBuild && !isKept && !(maker > 0 && existsSync(`/proc/${maker}`)))
         await rm(path, { recursive: true, force: true });
     }
   }

@@ -1,10 +1,15 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
+import { z } from 'zod';
 import { sha256Hex } from '../../bytes/sha256.ts';
 import { FileTree } from './file-tree.ts';
 
 const MEDIA = 'application/vnd.oci.image';
+const DESCRIBED = z.looseObject({ digest: z.string() });
+const INDEX = z.looseObject({ manifests: z.array(DESCRIBED) });
+const MANIFEST = z.looseObject({ config: DESCRIBED, layers: z.array(DESCRIBED) });
+const CONFIG = z.looseObject({ rootfs: z.looseObject({ diff_ids: z.array(z.string()) }) });
 
 export interface ImageConfig {
   readonly Entrypoint: readonly string[];
@@ -26,6 +31,21 @@ export async function makeLayer(tree: FileTree): Promise<Layer> {
   const tar = Buffer.concat(chunks);
   const bytes = gzipSync(tar, { level: 1 });
   return { diffId: sha256Hex(tar), digest: sha256Hex(bytes), bytes };
+}
+
+/** The layers of the one image that such an archive holds, as they are. Throws lab.build.archive. */
+export async function readOciLayers(path: string): Promise<Layer[]> {
+  const archive = await FileTree.fromTar(path, () => true);
+  const blob = (digest: string) => archive.resolve(`blobs/${digest.replace(':', '/')}`).bytes;
+  const json = (bytes: Uint8Array): unknown => JSON.parse(Buffer.from(bytes).toString('utf8'));
+  const [described] = INDEX.parse(json(archive.resolve('index.json').bytes)).manifests;
+  const manifest = MANIFEST.parse(json(blob(described?.digest ?? '')));
+  const { rootfs } = CONFIG.parse(json(blob(manifest.config.digest)));
+  return manifest.layers.map(({ digest }, index) => ({
+    digest: digest.replace('sha256:', ''),
+    diffId: (rootfs.diff_ids[index] ?? '').replace('sha256:', ''),
+    bytes: blob(digest),
+  }));
 }
 
 /**

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LabRun } from '../lab-folder.ts';
 import { ControlChannel } from '../machine/control-channel.ts';
-import { consoleTail, startMachine } from '../machine/machine.ts';
+import { consoleTail, type MachineParts, startMachine } from '../machine/machine.ts';
 import { makeTpm, startTpm } from '../machine/software-tpm.ts';
 import { killGroup, runProgram } from '../program.ts';
 
@@ -18,32 +18,40 @@ export async function referenceBoot(folder: string, signal: AbortSignal): Promis
   const data = join(folder, 'data.img');
   const options = ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard'];
   await runProgram('mke2fs', [...options, data, DATA_SIZE], { signal });
+  const at = (name: string) => join(folder, name);
+  await bootOnce(
+    { kernel: at('vmlinuz'), initrd: at('initrd'), root: at('base.squashfs'), data },
+    signal,
+    async (node) => {
+      await writeFile(
+        join(folder, 'event-log'),
+        await node.readFile('/sys/kernel/security/tpm0/binary_bios_measurements'),
+      );
+      for (const name of ['demo', 'stranger']) await loadImage(node, join(folder, `${name}.tar`));
+    },
+  );
+  await rm(join(folder, 'firmware-variables.fd'), { force: true });
+}
+
+/** Boots a node with a TPM that is thrown away, does `work` in it, and ends it; what was written to its data stays. */
+export async function bootOnce(
+  parts: Pick<MachineParts, 'kernel' | 'initrd' | 'root' | 'data'>,
+  signal: AbortSignal,
+  work: (node: ControlChannel) => Promise<void>,
+): Promise<void> {
   const run = await LabRun.make();
   try {
     const tpmFolder = join(run.folder, 'tpm');
     await mkdir(tpmFolder);
     const tpm = await makeTpm(tpmFolder, signal);
     await run.own(await startTpm(tpm));
-    const machine = await startMachine({
-      kernel: join(folder, 'vmlinuz'),
-      initrd: join(folder, 'initrd'),
-      root: join(folder, 'base.squashfs'),
-      data,
-      keepsData: true,
-      tpm,
-      folder: run.folder,
-      relayCommand: undefined,
-    });
+    const machine = await startMachine({ ...parts, keepsData: true, tpm, folder: run.folder, relays: new Map() });
     await run.own(machine.service);
     const stop = () => killGroup(machine.service.pid, 'SIGKILL');
     signal.addEventListener('abort', stop);
     try {
       const node = await ControlChannel.open(machine.controlSocket, BOOT_TIME_LIMIT_MS, signal);
-      await writeFile(
-        join(folder, 'event-log'),
-        await node.readFile('/sys/kernel/security/tpm0/binary_bios_measurements'),
-      );
-      for (const name of ['demo', 'stranger']) await loadImage(node, join(folder, `${name}.tar`));
+      await work(node);
       await node.powerOff();
       await machine.service.ended;
     } catch (error) {
@@ -55,10 +63,10 @@ export async function referenceBoot(folder: string, signal: AbortSignal): Promis
   } finally {
     await run.end();
   }
-  await rm(join(folder, 'firmware-variables.fd'), { force: true });
 }
 
-async function loadImage(node: ControlChannel, archive: string): Promise<void> {
+/** Puts an image (an OCI archive on this machine) into the storage of a node's podman. */
+export async function loadImage(node: ControlChannel, archive: string): Promise<void> {
   const path = `${STORAGE}/image.tar`;
   await node.writeFile(path, await readFile(archive), { mode: 0o600 });
   await node.must(['/usr/bin/podman', 'load', '--quiet', '--input', path], BOOT_TIME_LIMIT_MS);

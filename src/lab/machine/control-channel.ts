@@ -10,6 +10,8 @@ const KEEP_OWNER = 0xffff_ffff;
 /** Capabilities of the agent: linux/capability.h. */
 export const CAP_DAC_READ_SEARCH = 2n;
 export const CAP_SYS_PTRACE = 19n;
+/** Those that root has anyway; CAP_CHECKPOINT_RESTORE, 40, is the highest that Linux 6.12 knows. */
+export const ALL_CAPABILITIES: readonly bigint[] = Array.from({ length: 41 }, (_, number) => BigInt(number));
 
 export interface ProgramResult {
   readonly status: number;

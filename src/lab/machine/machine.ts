@@ -9,6 +9,8 @@ export const MEMORY_MIB = 2048;
 
 /** Where the node finds the server: an address that only leads to the server's port on this machine. */
 export const SERVER_ADDRESS_IN_NODE = '10.0.2.100:8443';
+/** The same for spire-server. */
+export const SPIRE_ADDRESS_IN_NODE = { host: '10.0.2.101', port: 8081 } as const;
 
 /** What measures itself into PCR 9. DESIGN section 4: kernel code closed, no kexec, no ptrace, no nested namespaces. */
 export const COMMAND_LINE = [
@@ -37,8 +39,8 @@ export interface MachineParts {
   readonly tpm: SoftwareTpm;
   /** Folder for sockets and logs. */
   readonly folder: string;
-  /** A command, run once for each connection to SERVER_ADDRESS_IN_NODE with the connection as its input and output. */
-  readonly relayCommand: string | undefined;
+  /** By address in the node: a command, run once for each connection there with the connection as its input and output. */
+  readonly relays: ReadonlyMap<string, string>;
 }
 
 export interface Machine {
@@ -68,7 +70,7 @@ export async function startMachine(parts: MachineParts): Promise<Machine> {
 
 function arguments_(parts: MachineParts, variables: string, consoleLog: string): string[] {
   const disk = (file: string, options: string) => ['-drive', `file=${file},format=raw,if=virtio,${options}`];
-  const relay = parts.relayCommand ? `,guestfwd=tcp:${SERVER_ADDRESS_IN_NODE}-cmd:${parts.relayCommand}` : '';
+  const relays = [...parts.relays].map(([address, command]) => `,guestfwd=tcp:${address}-cmd:${command}`).join('');
   return [
     ...[
       '-name',
@@ -99,7 +101,7 @@ function arguments_(parts: MachineParts, variables: string, consoleLog: string):
     ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=control,name=lacre.control'],
     ...['-chardev', `socket,id=tpm,path=${parts.tpm.controlSocket}`, '-tpmdev', 'emulator,id=tpm0,chardev=tpm'],
     ...['-device', 'tpm-tis,tpmdev=tpm0'],
-    ...['-netdev', `user,id=net0,restrict=on${relay}`, '-device', 'virtio-net-pci,netdev=net0,romfile='],
+    ...['-netdev', `user,id=net0,restrict=on${relays}`, '-device', 'virtio-net-pci,netdev=net0,romfile='],
     ...['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],
   ];
 }
