@@ -15,7 +15,7 @@ export const CONTAINERS = ['orders', 'payments', 'rogue', 'stranger'] as const;
 export type ContainerName = (typeof CONTAINERS)[number];
 
 export const PERMISSION_DENIED = '7';
-const OUTCOME_TIME_LIMIT_MS = 90_000;
+const OUTCOME_TIME_LIMIT_MS = 120_000;
 const POLL_MS = 250;
 
 /** Puts the node into the inventory by its EK certificate (PEM or DER); gives the SPIFFE ID that its agent will have. */
