@@ -14,6 +14,8 @@ export class LabServer {
   readonly port: number;
   readonly adminSocket: string;
   readonly logPath: string;
+  /** Where SPIRE's plugin asks. */
+  readonly verifierSocket: string;
   readonly #folder: string;
   readonly #executable: string;
   readonly #signal: AbortSignal;
@@ -22,6 +24,7 @@ export class LabServer {
     this.port = parts.port;
     this.adminSocket = join(parts.folder, 'admin.sock');
     this.logPath = join(parts.folder, 'server.log');
+    this.verifierSocket = join(parts.folder, 'verifier', 'verifier.sock');
     this.#folder = parts.folder;
     this.#executable = parts.executable;
     this.#signal = parts.signal;
@@ -61,6 +64,7 @@ export class LabServer {
       `trust_domain: ${TRUST_DOMAIN}`,
       `listen: 127.0.0.1:${this.port}`,
       `admin: {socket: ${JSON.stringify(this.adminSocket)}}`,
+      `verifier: {socket: ${JSON.stringify(this.verifierSocket)}}`,
       `data_dir: ${JSON.stringify(join(folder, 'server'))}`,
       `endorsement: {roots: ${JSON.stringify(roots)}}`,
       'log: {level: debug, format: text}',

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { missingPrograms } from '../../src/lab/lab.ts';
 import type { LabReport } from '../../src/lab/lab-report.ts';
+import type { SpireReport } from '../../src/lab/spire/spire-report.ts';
+import { interopProgram } from '../interop/interop-program.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/lab/main.ts');
 const TIME_LIMIT_MS = 600_000;
@@ -127,6 +129,68 @@ test('a container has an identity while it is as approved, on a real kernel', {
 
 test('Ctrl-C leaves no process and no folder', { skip, timeout: TIME_LIMIT_MS }, async () => {
   const { status, errors } = await lab(['up'], /booting the node/);
+  assert.notEqual(status, 0);
+  assert.match(errors, /the lab was stopped/);
+  assert.deepEqual(readdirSync(temporary), []);
+  assert.deepEqual(leftProcesses(), []);
+});
+
+const spireServer = skip === false ? interopProgram('spire-server') : { absent: skip };
+const withoutSpire = 'absent' in spireServer ? spireServer.absent : false;
+
+test('the same with an unmodified SPIRE: it gives identities to whom the plugins vouch for', {
+  skip: withoutSpire,
+  timeout: TIME_LIMIT_MS,
+}, async (t) => {
+  const { status, output, errors } = await lab(['up', '--spire', '--output', 'json']);
+  assert.equal(status, 0, errors);
+  const report = JSON.parse(output) as SpireReport;
+  const container = (name: string) => {
+    const found = report.containers.find((c) => c.name === name);
+    assert.ok(found, name);
+    return found;
+  };
+
+  await t.test('spire-server has the agent under the ID of its EK, with what Lacre says of the host', () => {
+    assert.match(report.node.spiffeId ?? '', /^spiffe:\/\/lacre\.lab\/spire\/agent\/lacre_tpm\/[0-9a-f]{32}$/);
+    for (const selector of ['lacre_tpm:root:software', 'lacre_tpm:host:standard', 'lacre_tpm:node:lab'])
+      assert.ok(report.node.selectors.includes(selector), report.node.selectors.join(' '));
+  });
+
+  await t.test('orders and payments have an SVID of SPIRE each', () => {
+    for (const name of ['orders', 'payments']) {
+      const { spiffeId, verdict, attribution, refusal } = container(name);
+      assert.deepEqual(
+        { spiffeId, verdict, attribution, refusal },
+        { spiffeId: `spiffe://lacre.lab/${name}`, verdict: 'trusted', attribution: 'exact', refusal: null },
+      );
+    }
+  });
+
+  await t.test("rogue and stranger have none, and spire-agent's log says why", () => {
+    const rogue = container('rogue');
+    assert.deepEqual([rogue.spiffeId, rogue.verdict], [null, 'refused']);
+    assert.match(rogue.refusal ?? '', /\/bin\/service was executed with other content than the image has/);
+    const stranger = container('stranger');
+    assert.deepEqual([stranger.spiffeId, stranger.verdict], [null, 'refused']);
+    assert.match(stranger.refusal ?? '', /nobody approved the image localhost\/spiffe-stranger:1/);
+  });
+
+  await t.test('drift: orders is stopped and kept, and no other', () => {
+    const { container: name, noticedAfterMs, stoppedAfterMs, kept, othersRunning } = report.drift;
+    assert.deepEqual({ name, kept, othersRunning }, { name: 'orders', kept: true, othersRunning: true });
+    assert.ok(noticedAfterMs !== null && noticedAfterMs >= 0 && noticedAfterMs < 10_000, `${noticedAfterMs} ms`);
+    assert.ok(stoppedAfterMs !== null && stoppedAfterMs < 30_000, `${stoppedAfterMs} ms`);
+  });
+
+  await t.test('nothing of it is left', () => {
+    assert.deepEqual(readdirSync(temporary), []);
+    assert.deepEqual(leftProcesses(), []);
+  });
+});
+
+test('Ctrl-C ends SPIRE and its plugin too', { skip: withoutSpire, timeout: TIME_LIMIT_MS }, async () => {
+  const { status, errors } = await lab(['up', '--spire'], /booting the node/);
   assert.notEqual(status, 0);
   assert.match(errors, /the lab was stopped/);
   assert.deepEqual(readdirSync(temporary), []);

@@ -30,6 +30,8 @@ export interface SpireOptions {
   readonly workload?: readonly string[] | undefined;
   /** Its plugin_data_file, in place of lines. */
   readonly workloadFile?: string;
+  /** True: no other workload attestor than Lacre's. */
+  readonly alone?: boolean;
   /** True: node attestation by Lacre's plugins; else by join token. */
   readonly nodePlugins?: boolean;
   /** The agent's; by default the server's. */
@@ -37,6 +39,18 @@ export interface SpireOptions {
   /** Lines of the server half's plugin_data. */
   readonly serverHalf?: readonly string[];
 }
+
+/** What SPIRE starts as a plugin. */
+export interface PluginProgram {
+  readonly command: string;
+  /** Before the plugin's own. */
+  readonly args: readonly string[];
+  /** After them. */
+  readonly options: readonly string[];
+  readonly sha256?: string;
+}
+
+const FROM_SOURCES: PluginProgram = { command: process.execPath, args: [MAIN], options: [] };
 
 /** An unmodified spire-server beside a Lacre server, and an unmodified spire-agent on the node, in Lacre's native node. */
 export class SpireBed implements AsyncDisposable {
@@ -46,6 +60,7 @@ export class SpireBed implements AsyncDisposable {
   readonly apiSocket: string;
   /** spire-server's, on 127.0.0.1. */
   readonly port: number;
+  plugin = FROM_SOURCES;
   #server: ChildProcess | undefined;
   #agent: HostProcess | undefined;
 
@@ -90,7 +105,7 @@ export class SpireBed implements AsyncDisposable {
   async startServer({ nodePlugins = false, serverHalf = [] }: SpireOptions = {}): Promise<void> {
     const { directory, programs } = this.node;
     const data = [`verifier_socket = "${programs.verifierSocket}"`, ...serverHalf];
-    const attestor = nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'server-node-attestor', data) : '';
+    const attestor = nodePlugins ? this.#external('NodeAttestor', 'lacre_tpm', 'server-node-attestor', data) : '';
     const text = `server {
   bind_address = "127.0.0.1"
   bind_port = ${this.port}
@@ -126,7 +141,7 @@ plugins {
 
   /** @param wait until the Workload API's socket is there */
   async startAgent(
-    { workload, workloadFile, nodePlugins = false, trustDomain = TRUST_DOMAIN }: SpireOptions,
+    { workload, workloadFile, nodePlugins = false, alone = false, trustDomain = TRUST_DOMAIN }: SpireOptions,
     wait = true,
   ): Promise<void> {
     const { directory, programs } = this.node;
@@ -143,9 +158,9 @@ plugins {
 }
 plugins {
   KeyManager "memory" { plugin_data {} }
-  ${nodePlugins ? external('NodeAttestor', 'lacre_tpm', 'agent-node-attestor', this.nodeData()) : 'NodeAttestor "join_token" { plugin_data {} }'}
-  WorkloadAttestor "unix" { plugin_data {} }
-  ${workload === undefined && workloadFile === undefined ? '' : external('WorkloadAttestor', 'lacre', 'workload-attestor', workload ?? [], workloadFile)}
+  ${nodePlugins ? this.#external('NodeAttestor', 'lacre_tpm', 'agent-node-attestor', this.nodeData()) : 'NodeAttestor "join_token" { plugin_data {} }'}
+  ${alone ? '' : 'WorkloadAttestor "unix" { plugin_data {} }'}
+  ${workload === undefined && workloadFile === undefined ? '' : this.#external('WorkloadAttestor', 'lacre', 'workload-attestor', workload ?? [], workloadFile)}
 }
 `;
     await mkdir(join(directory, 'spire-agent'), { recursive: true });
@@ -183,6 +198,15 @@ plugins {
   /** Pids of the plugins that spire-server started. */
   serverPluginPids(): Promise<number[]> {
     return childrenOf(this.#server?.pid);
+  }
+
+  /** Exit status of `spire-agent healthcheck`: 0, it is healthy. */
+  async agentHealth(): Promise<unknown> {
+    // A process that ends at once would be gone before its pid is known.
+    const script = 'sleep 0.3; exec "$0" healthcheck -socketPath "$1"';
+    const args = ['-c', script, program(agent), this.node.programs.workloadSocket];
+    const ended = (await this.node.spawnOnHost('sh', args)).ended as Promise<readonly unknown[]>;
+    return (await ended)[0];
   }
 
   get agentEnded(): Promise<unknown> | undefined {
@@ -275,6 +299,18 @@ plugins {
     ];
   }
 
+  #external(type: string, name: string, command: string, data: readonly string[], file?: string): string {
+    const { args, options, sha256, command: path } = this.plugin;
+    const configuration =
+      file === undefined ? `plugin_data {\n      ${data.join('\n      ')}\n    }` : `plugin_data_file = "${file}"`;
+    return `${type} "${name}" {
+    plugin_cmd = "${path}"
+    plugin_args = ${JSON.stringify([...args, 'spire', command, ...options])}
+    ${sha256 === undefined ? '' : `plugin_checksum = "${sha256}"`}
+    ${configuration}
+  }`;
+  }
+
   async #joinToken(): Promise<string> {
     const run = await this.serverCommand(
       'token',
@@ -298,16 +334,6 @@ plugins {
 function program(found: typeof server): string {
   if ('path' in found) return found.path;
   throw new Error(found.absent);
-}
-
-function external(type: string, name: string, command: string, data: readonly string[], file?: string): string {
-  const configuration =
-    file === undefined ? `plugin_data {\n      ${data.join('\n      ')}\n    }` : `plugin_data_file = "${file}"`;
-  return `${type} "${name}" {
-    plugin_cmd = "${process.execPath}"
-    plugin_args = ["${MAIN}", "spire", "${command}"]
-    ${configuration}
-  }`;
 }
 
 async function childrenOf(pid: number | undefined): Promise<number[]> {

@@ -82,7 +82,7 @@ plugins {
     plugin_cmd = ${text(plugin.path)}
     plugin_checksum = "${plugin.sha256}"
     plugin_args = ["spire", "server-node-attestor", "--native-folder", ${text(join(run.folder, 'plugin'))}]
-    plugin_data { admin_socket = ${text(server.adminSocket)} spire_socket = ${text(this.#socket)} }
+    plugin_data { verifier_socket = ${text(server.verifierSocket)} spire_socket = ${text(this.#socket)} }
   }
 }
 `;
