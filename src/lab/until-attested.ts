@@ -3,7 +3,7 @@ import { LacreError } from '../lacre-error.ts';
 import type { LabAdmin } from './admin.ts';
 import type { StartedProgram } from './machine/control-channel.ts';
 
-const ENROL_TIME_LIMIT_MS = 180_000;
+const ENROL_TIME_LIMIT_MS = 300_000;
 const POLL_MS = 200;
 
 export interface Enrolling {
