@@ -100,10 +100,24 @@ async function askLight() {
   return { got: times.length, ms: { mean, p50: times[times.length >> 1], p99: times.at(-1) }, errors: {} };
 }
 
+/** CPU time of work that is always the same: what a busy machine adds to it, it adds to agent and server as well. */
+function fixedWorkMs(): number {
+  const before = process.cpuUsage();
+  let sink = 0;
+  for (let turn = 0; turn < 40; turn += 1) {
+    const map = new Map(Array.from({ length: 2_000 }, (_, index) => [`key ${index}`, { index }]));
+    for (const [key, value] of map) sink += key.length + value.index;
+  }
+  const { user, system } = process.cpuUsage(before);
+  return sink > 0 ? (user + system) / 1000 : 0;
+}
+
+const work: number[] = [];
 const totals = { agent: [] as number[], server: [] as number[] };
 for (let round = 1; round <= rounds; round += 1) {
   const [serverMs, agentMs, quotes] = [await cpuMs(server.pid), await cpuMs(agent.pid), node.proxy.quotes];
   const { got, ms, errors } = await (light ? askLight() : askGo());
+  work.push(fixedWorkMs());
   const used = { agent: (await cpuMs(agent.pid)) - agentMs, server: (await cpuMs(server.pid)) - serverMs };
   if (round > 1) for (const who of ['agent', 'server'] as const) totals[who].push(used[who] / count);
   server.send('delay');
@@ -118,6 +132,8 @@ for (let round = 1; round <= rounds; round += 1) {
   ];
   process.stdout.write(`${line.join('; ')}${Object.keys(errors).length > 0 ? ` ${JSON.stringify(errors)}` : ''}\n`);
 }
+work.sort((a, b) => a - b);
+process.stdout.write(`fixed work: least ${work[0]?.toFixed(1)} median ${work[work.length >> 1]?.toFixed(1)} CPU ms\n`);
 const each = (all: number[]) => {
   all.sort((a, b) => a - b);
   return `least ${all[0]?.toFixed(2)} median ${all[all.length >> 1]?.toFixed(2)}`;

@@ -3,7 +3,7 @@ import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypt
 import { test } from 'node:test';
 import type { ErrorCode } from '../error-code.ts';
 import { isLacreError } from '../lacre-error.ts';
-import { parsePublicKey } from './public-key.ts';
+import { parsePublicKey, requirePublicKey } from './public-key.ts';
 
 const spki = (key: KeyObject) => new Uint8Array(key.export({ format: 'der', type: 'spki' }));
 const ec = (namedCurve: string) => spki(generateKeyPairSync('ec', { namedCurve }).publicKey);
@@ -49,10 +49,44 @@ test('a compressed point is refused, and one off its curve is malformed', () => 
   assert.throws(() => parsePublicKey(compressed), code('identity.key.refused'));
 });
 
+test('P-256 keys are taken and refused as OpenSSL does, with coordinates of any value', () => {
+  const p = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
+  const b = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
+  const head = ec('P-256').subarray(0, 27);
+  const coordinate = (value: bigint) => Buffer.from(value.toString(16).padStart(64, '0'), 'hex');
+  const keyOf = (x: bigint, y: bigint) => new Uint8Array(Buffer.concat([head, coordinate(x), coordinate(y)]));
+  const verdictOf = (read: (bytes: Uint8Array) => unknown, bytes: Uint8Array) => {
+    try {
+      read(bytes);
+      return 'taken';
+    } catch (error) {
+      return isLacreError(error) ? error.code : String(error);
+    }
+  };
+  const power = (base: bigint, exponent: bigint): bigint => {
+    let result = 1n;
+    for (let left = exponent, square = base % p; left > 0n; left >>= 1n, square = (square * square) % p)
+      if (left & 1n) result = (result * square) % p;
+    return result;
+  };
+  const root = (x: bigint) => power(((((x * x - 3n) * x + b) % p) + p) % p, (p + 1n) / 4n);
+  const samples = [
+    ...Array.from({ length: 40 }, () => ec('P-256')),
+    ...[0n, 1n, 2n, 5n, 6n, p - 1n, p - 3n].flatMap((x) => [keyOf(x, root(x)), keyOf(x, (p - root(x)) % p)]),
+    ...[0n, 5n].flatMap((x) => [keyOf(x, root(x) + 1n), keyOf(x + p, root(x)), keyOf(0n, 0n), keyOf(p, p)]),
+    keyOf(5n, p - 1n),
+    keyOf((1n << 256n) - 1n, (1n << 256n) - 1n),
+  ];
+  const verdicts = samples.map((bytes) => [verdictOf(requirePublicKey, bytes), verdictOf(parsePublicKey, bytes)]);
+  for (const [own, openSsl] of verdicts) assert.equal(own, openSsl);
+  assert.deepEqual(new Set(verdicts.map(([own]) => own)), new Set(['taken', 'identity.key.malformed']));
+});
+
 test('what is no key is malformed', () => {
   const good = ec('P-256');
   for (const bad of [new Uint8Array(), good.subarray(0, 40), new Uint8Array([...good, 0])]) {
     assert.throws(() => parsePublicKey(bad), code('identity.der.malformed'));
+    assert.throws(() => requirePublicKey(bad), code('identity.der.malformed'));
   }
   assert.throws(() => parsePublicKey(new Uint8Array(2049)), code('identity.key.malformed'));
 });

@@ -1,7 +1,7 @@
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
 import { type CertificateFields, KEY_USAGE, OID, parseCertificateFields } from './certificate-fields.ts';
-import { parsePublicKey } from './public-key.ts';
+import { requirePublicKey } from './public-key.ts';
 import { SpiffeId } from './spiffe-id.ts';
 
 /** ECDSA and RSA with SHA-2 (RFC 5758, RFC 4055). */
@@ -64,7 +64,7 @@ export function verifyX509Svid(input: {
   const spiffeId = checkLeaf(leaf.fields);
   checkTime(leaf.certificate, now);
   const publicKey = new Uint8Array(leaf.key.export({ format: 'der', type: 'spki' }));
-  parsePublicKey(publicKey);
+  requirePublicKey(publicKey);
   const roots = bundle.map(readCertificate);
   if (!chains(leaf, intermediates.map(readCertificate), roots, now, 0)) {
     const unsigned = 'no authority of the trust domain has signed the certificate, or it is not valid now';

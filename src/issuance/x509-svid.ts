@@ -1,7 +1,7 @@
 import { Verdict } from '../appraisal/verdict.ts';
 import { toHex } from '../bytes/hex.ts';
 import { VerifiedCsr } from '../identity/csr.ts';
-import { parsePublicKey } from '../identity/public-key.ts';
+import { requirePublicKey } from '../identity/public-key.ts';
 import { agentSpiffeId, isReserved, SpiffeId, serverSpiffeId } from '../identity/spiffe-id.ts';
 import { LacreError } from '../lacre-error.ts';
 import { EMPTY_NAME } from './certificate.ts';
@@ -114,7 +114,7 @@ function sign(input: Leaf, evidenceTime: Date): X509Svid {
   if (!spiffeId.isMemberOf(authority.trustDomain)) throw refused(`${spiffeId} is of another trust domain`);
   if (serial.length !== SERIAL_BYTES || serial.every((byte) => byte === 0))
     throw refused('a serial is 16 random bytes');
-  parsePublicKey(input.publicKey);
+  requirePublicKey(input.publicKey);
   const { notBefore, notAfter } = validity(input, evidenceTime);
   const certificate = authority.signLeaf({
     serial,
