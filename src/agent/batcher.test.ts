@@ -235,6 +235,18 @@ describe('batches of one session', () => {
     ]);
   });
 
+  test('no more is answered on fresh evidence than the next quote can confirm', async () => {
+    node = new ScriptedNode({ maxRequests: 3 });
+    node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const onReused = [1, 2, 3].map((number) => node.batcher.ask(ask(number)));
+    assert.deepEqual(new Set(await outcomes(onReused)), new Set(['identities']));
+    const more = node.batcher.ask(ask(4));
+    const second = await node.untilEvidence(2);
+    assert.deepEqual([second.requests?.map(({ id }) => id), second.confirms?.length], [[more.id], 3]);
+  });
+
   test('a request on fresh evidence that is not answered in time holds up no other', async () => {
     node = new ScriptedNode({ answerTimeoutMs: 100 });
     node.onRequest = (request) => {

@@ -140,7 +140,7 @@ export class Batcher {
       reject(this.#ended);
     } else {
       this.#pending.set(id, pending);
-      if (options.underQuote === true || !this.#quoted) this.#enqueue(pending);
+      if (options.underQuote === true || !this.#quoted || this.#isFull()) this.#enqueue(pending);
       else this.#askOnReused(pending);
     }
     return { id, outcome: promise };
@@ -314,6 +314,11 @@ export class Batcher {
         await new Bell().wait(QUOTE_RETRY_MS, signal);
       }
     }
+  }
+
+  /** As many answers on reused evidence as one quote can confirm: the next request brings that quote on. */
+  #isFull(): boolean {
+    return this.#toConfirm.size + this.#onReused.size + this.#gathering.size >= this.#limits.maxRequests;
   }
 
   #askOnReused(pending: Pending): void {

@@ -128,18 +128,17 @@ export function withdrawNode(context: SessionContext, error: LacreError, host?: 
 /** Requests that were answered on reused evidence, and that the quote after them did not hold. */
 export function withdrawOverdue(context: SessionContext, nonceNumber: number): void {
   const { deps, subscriptions } = context;
+  const serials: string[] = [];
   for (const { released, request, identities, containerId } of subscriptions.overdue(nonceNumber)) {
     const error = new LacreError('server.protocol', `no quote confirmed request ${request.id} in time`);
     if (!released) {
       withdrawContainer(context, containerId, refusalOf(error, undefined, true));
       continue;
     }
-    deps.store.evidence.withdrawSerials(
-      identities.map((identity) => identity.serialHex),
-      deps.clock.now(),
-    );
+    serials.push(...identities.map(({ serialHex }) => serialHex));
     subscriptions.drop(request.id);
   }
+  if (serials.length > 0) deps.store.evidence.withdrawSerials(serials, deps.clock.now());
 }
 
 /** True where it lost some of its identities, and not all. */
