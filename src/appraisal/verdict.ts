@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { create } from '@bufbuild/protobuf';
 import { LacreError } from '../lacre-error.ts';
 import { type Verdict as VerdictMessage, VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
@@ -67,6 +68,16 @@ export function refuseVerdict(subject: string, findings: readonly Finding[], evi
     throw new LacreError('appraisal.verdict.forged', 'a refusal needs a finding that is fatal');
   }
   return new Verdict(MAKER, subject, findings, [], evidenceTime);
+}
+
+/** Whether two verdicts say the same in everything but the time of their evidence. */
+export function sameConclusion(one: Verdict, other: Verdict): boolean {
+  return (
+    one.subject === other.subject &&
+    one.trusted === other.trusted &&
+    isDeepStrictEqual(one.selectors, other.selectors) &&
+    isDeepStrictEqual(one.findings, other.findings)
+  );
 }
 
 /** The verdict as it travels. */

@@ -45,6 +45,7 @@ export class AnswerEntries {
   appraised(host: Verdict): void {
     const known = inventorySelectors(this.#node).map(({ type, value }) => `${type}:${value}`);
     const selectors = [...nodeSelectors(host, this.#node), ...known];
+    if (sameTexts(selectors, this.#identity.selectors)) return;
     this.#identity = { spiffeId: this.#node.spiffeId, selectors };
     this.#smallestAgeMs = undefined;
   }
@@ -71,8 +72,20 @@ export class AnswerEntries {
     return { ...result, matches: result.matches.filter(({ entry }) => entry.expiresAt === 0 || entry.expiresAt > now) };
   }
 
+  /** Whether an entry of this node has expired between two times. */
+  hasExpired(since: Date, now: Date): boolean {
+    const [from, to] = [since.getTime() / 1000, now.getTime() / 1000];
+    return indexOf(this.#deps)
+      .ofNode(this.#identity)
+      .some(({ expiresAt }) => expiresAt > from && expiresAt <= to);
+  }
+
   /** Whether a SPIFFE ID requires what a workload with this verdict has not, by whichever of its entries it came. */
   asksMore(spiffeId: string, { selectors }: Verdict): boolean {
     return missesOf(indexOf(this.#deps).requirements(spiffeId), new Set(selectors), 0).length > 0;
   }
+}
+
+function sameTexts(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((text, index) => text === other[index]);
 }

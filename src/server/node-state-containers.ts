@@ -29,6 +29,8 @@ export class NodeContainers {
   readonly #former = new Map<string, Former[]>();
   #observation: NodeObservation | undefined;
   #complete = false;
+  /** Something was told since the book was last applied. */
+  #isNew = true;
   #book: DomainBook;
   #domains: ReadonlyMap<string, Domain> | undefined;
 
@@ -68,6 +70,7 @@ export class NodeContainers {
     }
     if (this.#running.size > this.#limit) throw tooMany(this.#limit);
     this.#complete ||= change.complete;
+    this.#isNew = true;
     this.apply(false);
     return told.map(({ claim }) => claim.id);
   }
@@ -77,6 +80,7 @@ export class NodeContainers {
       throw new LacreError('server.limit', 'the observation of the node holds longer texts than any is');
     }
     this.#observation = observation;
+    this.#isNew = true;
     this.apply(false);
   }
 
@@ -84,12 +88,14 @@ export class NodeContainers {
   carry(memory: BookMemory): void {
     this.#book = new DomainBook(this.#uidPoolBase, memory);
     this.#domains = undefined;
+    this.#isNew = true;
     this.apply(false);
   }
 
   /** @param force judge with what there is: a quote has come, and what was not told by then counts as missing. */
   apply(force: boolean): void {
-    if (!force && (!this.#complete || this.#observation === undefined)) return;
+    if (!this.#isNew || (!force && (!this.#complete || this.#observation === undefined))) return;
+    this.#isNew = false;
     const changed = [...this.#running.values()];
     this.#domains = undefined;
     this.#book.apply({ changed, gone: [], complete: true, observation: this.observation });

@@ -65,6 +65,8 @@ export class NodeState {
   readonly #unwritten = new Set<string>();
   #passage: Passage = 'shorter';
   #clockSafe = true;
+  /** A quote covers more of the list than the last one that was asked about. */
+  #moved = true;
   #savedBook = '';
   #savedMisses = 0;
   #host: Verdict | undefined;
@@ -183,7 +185,9 @@ export class NodeState {
    */
   async verify(quote: VerifiedQuote): Promise<void> {
     const before = this.#list.verifiedLength === 0 ? this.#passageNow() : this.#passage;
+    const verified = this.#list.verifiedLength;
     await this.#list.verifyInTurns(quote, this.#boot.pcrs(BOOT_PCRS), nextTurn);
+    this.#moved ||= this.#list.verifiedLength !== verified;
     // PCRs that go back behind what was proven while the list goes on beyond it: the two contradict each other.
     const wentBack = before === 'same' && this.#list.verifiedLength < (this.#stored?.verifiedIndex ?? 0);
     this.#passage = wentBack ? 'different' : before;
@@ -263,6 +267,13 @@ export class NodeState {
     return (
       this.#hosts.includes(name) || (this.#host?.trusted !== true && (hostReference === '' || hostReference === name))
     );
+  }
+
+  /** Whether quotes since the last call cover another part of the list than those before. */
+  takeMoved(): boolean {
+    const moved = this.#moved;
+    this.#moved = false;
+    return moved;
   }
 
   /** Containers whose verdict has to be written down with the next evidence; once each. */

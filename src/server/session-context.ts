@@ -50,6 +50,8 @@ export interface SessionContext {
   clock: ClockPoint | undefined;
   /** As last written by this session, or found by it. */
   epoch: EpochRow | undefined;
+  /** When every holder of an identity was last to be judged anew. */
+  judgedAt: Date;
   /** Containers that are to be judged anew, and whether a turn for them is planned. */
   readonly waiting: Set<string>;
   judging: boolean;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { fatalFinding } from '../appraisal/finding.ts';
-import { refuseVerdict, verdictMessage } from '../appraisal/verdict.ts';
+import { refuseVerdict, sameConclusion, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import type { BookMemory } from '../container/domain-book.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
@@ -10,7 +10,14 @@ import { type Batch, parseBatch, verifyEvidence } from './batch.ts';
 import { type ClockPoint, chooseEpoch, requireSameEpoch } from './epoch.ts';
 import { tell } from './events.ts';
 import type { OpenNonce } from './nonce.ts';
-import { maxRequests, nodeLabel, type SessionContext, send, sendAnswers } from './session-context.ts';
+import {
+  type CurrentEvidence,
+  maxRequests,
+  nodeLabel,
+  type SessionContext,
+  send,
+  sendAnswers,
+} from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { EpochRow } from './store-evidence.ts';
 import { judgeAnew, withdrawOverdue } from './withdrawal.ts';
@@ -36,6 +43,7 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   if (context.clock !== undefined) requireSameEpoch(context.clock, point);
   if (!(await explained(context, quote, batch, nonce))) return;
   const epoch = await enterEpoch(context, point, nonce);
+  const before = context.last;
   const host = context.state.judgeHost(nonce.madeAt);
   context.last = { time: nonce.madeAt, host };
   context.evidence = context.last;
@@ -43,11 +51,21 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   for (const id of batch.confirms) context.subscriptions.confirm(id);
   await answer(context, batch, epoch);
   withdrawOverdue(context, nonce.number);
-  judgeAnew(context);
+  if (!restsAsItWas(context, before, host)) judgeAnew(context);
   send(context, {
     case: 'node',
     value: { host: verdictMessage(host), verifiedEntries: BigInt(context.state.verifiedLength) },
   });
+}
+
+/**
+ * Whether nothing that verdicts are made of is other than when every holder was last judged: every change by itself (an
+ * entry of the list, a container, an observation, a registration entry, a reference value) had them judged when it came.
+ */
+function restsAsItWas(context: SessionContext, before: CurrentEvidence | undefined, host: Verdict): boolean {
+  const moved = context.state.takeMoved();
+  if (moved || before === undefined || !host.trusted || !sameConclusion(before.host, host)) return false;
+  return !context.entries.hasExpired(context.judgedAt, context.deps.clock.now());
 }
 
 /** A nonce that came too late is no fault of the workloads: they are asked for again, under the next quote. */

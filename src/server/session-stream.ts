@@ -69,6 +69,7 @@ export class Session implements OpenSession {
       entries: new AnswerEntries(deps, node),
       told: new Map(),
       waiting: new Set(),
+      judgedAt: deps.clock.now(),
       judging: false,
       evidence: undefined,
       last: undefined,

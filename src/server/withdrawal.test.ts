@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   codeOf,
   containerOf,
@@ -102,6 +103,25 @@ describe('withdrawal', { skip }, () => {
     assert.equal(refusal?.code, 'appraisal.image.unknown');
     await fixture.server.approveImage(MANIFEST, IMAGE_FILES);
     await issued(session, container);
+    session.close();
+  });
+
+  test('follows an entry that expires, with the next quote, though nothing else is other than before', async () => {
+    const container = containerOf(14);
+    const session = await fixture.session(container);
+    const expiresAt = BigInt(Math.ceil(Date.now() / 1000) + 2);
+    const { entries } = fixture.server;
+    await entries.batchUpdateEntry({
+      entries: [{ id: fixture.entryId, expiresAt }],
+      inputMask: { expiresAt: true },
+    });
+    await issued(session, container);
+    await session.evidence();
+    await delay(Number(expiresAt) * 1000 - Date.now() + 50);
+    assert.deepEqual(withdrawals(session), []);
+    await session.evidence();
+    assert.equal((await session.next('withdrawal')).refusal?.code, 'server.entry.none');
+    await entries.batchUpdateEntry({ entries: [{ id: fixture.entryId }], inputMask: { expiresAt: true } });
     session.close();
   });
 

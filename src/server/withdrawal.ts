@@ -8,6 +8,7 @@ import { nodeLabel, type SessionContext, send } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { Subscription } from './session-subscriptions.ts';
 
+const ALL = () => true;
 /** Containers that are judged without a pause: a few milliseconds. */
 const CONTAINERS_PER_TURN = 32;
 
@@ -18,7 +19,7 @@ const CONTAINERS_PER_TURN = 32;
  * are judged in turns, and all of them have been before long.
  * @param concerned containers that the change can concern; a change of the host's verdict concerns all.
  */
-export function judgeAnew(context: SessionContext, concerned: (containerId: string) => boolean = () => true): void {
+export function judgeAnew(context: SessionContext, concerned: (containerId: string) => boolean = ALL): void {
   const { last, state, deps, subscriptions } = context;
   if (last === undefined || context.outbox.ended) return;
   saveTaints(context);
@@ -33,7 +34,9 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
   }
   const same = host.selectors.join() === last.host.selectors.join();
   if (!same) context.entries.appraised(host);
-  const holders = subscriptions.containers(deps.clock.now());
+  const now = deps.clock.now();
+  const holders = subscriptions.containers(now);
+  if (concerned === ALL) context.judgedAt = now;
   for (const containerId of same ? holders.filter(concerned) : holders) context.waiting.add(containerId);
   judgeWaiting(context);
 }

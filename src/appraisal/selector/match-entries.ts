@@ -23,11 +23,11 @@ export interface MatchResult<T extends MatchableEntry> {
   readonly findings: readonly Finding[];
 }
 
-/** A node, as parents of entries name it. */
+/** A node, as parents of entries name it. Never changed: what is worked out of one is kept. */
 export interface NodeIdentity {
   readonly spiffeId: string;
   /** "type:value": its verdict's, and what the inventory says of it. */
-  readonly selectors: Iterable<string>;
+  readonly selectors: readonly string[];
 }
 
 /**
@@ -40,6 +40,7 @@ export class EntryIndex<T extends MatchableEntry> {
   readonly #byParent: Map<string, T[]>;
   readonly #bySpiffeId: Map<string, T[]>;
   readonly #requirements = new Map<string, Requirements>();
+  readonly #nodes = new WeakMap<NodeIdentity, NodeEntries<T>>();
   readonly #serverId: string;
 
   /** @param serverId "spiffe://TRUST-DOMAIN/spire/server": parent of node aliases. */
@@ -76,6 +77,13 @@ export class EntryIndex<T extends MatchableEntry> {
     return entries;
   }
 
+  /** Kept for as long as the identity is: whoever makes another of it has it worked out anew. */
+  #nodeEntries(node: NodeIdentity): NodeEntries<T> {
+    const known = this.#nodes.get(node) ?? new NodeEntries(this.ofNode(node));
+    this.#nodes.set(node, known);
+    return known;
+  }
+
   /**
    * The entries of a trusted workload on a node. Nothing matches a verdict that is not trusted.
    * @param evidenceAgeMs of the evidence that the verdict stands on; 0 leaves its age aside.
@@ -83,10 +91,7 @@ export class EntryIndex<T extends MatchableEntry> {
   match(verdict: Verdict, node: NodeIdentity, evidenceAgeMs: number): MatchResult<T> {
     if (!verdict.trusted) return { matches: [], findings: [] };
     const own = new Set(verdict.selectors);
-    const fitting = this.ofNode(node).filter(({ selectors }) => {
-      const matched = selectors.filter((selector) => !isRequirement(selector));
-      return selectors.length > 0 && holds(matched, own);
-    });
+    const fitting = this.#nodeEntries(node).fitting(own);
     if (fitting.length === 0) {
       return {
         matches: [],
@@ -114,6 +119,40 @@ export class EntryIndex<T extends MatchableEntry> {
       ),
     };
   }
+}
+
+/** What is worked out of one node's entries once, for all of its workloads. */
+class NodeEntries<T extends MatchableEntry> {
+  /** Entries in their order, each below one of its selectors; those that match every workload below the empty one. */
+  readonly #bySelector = new Map<string, { readonly order: number; readonly entry: T; readonly matched: string[] }[]>();
+
+  constructor(entries: readonly T[]) {
+    const usable = entries
+      .map((entry, order) => ({ order, entry, matched: matchedOf(entry) }))
+      .filter(({ entry }) => entry.selectors.length > 0);
+    const uses = new Map<string, number>();
+    for (const text of usable.flatMap(({ matched }) => matched)) uses.set(text, (uses.get(text) ?? 0) + 1);
+    for (const one of usable) {
+      const [rarest = ''] = one.matched.toSorted((a, b) => (uses.get(a) ?? 0) - (uses.get(b) ?? 0));
+      const known = this.#bySelector.get(rarest);
+      if (known === undefined) this.#bySelector.set(rarest, [one]);
+      else known.push(one);
+    }
+  }
+
+  /** Entries all of whose selectors are among these, in their order. */
+  fitting(own: ReadonlySet<string>): T[] {
+    const candidates = ['', ...own].flatMap((text) => this.#bySelector.get(text) ?? []);
+    return candidates
+      .filter(({ matched }) => matched.every((text) => own.has(text)))
+      .sort((a, b) => a.order - b.order)
+      .map(({ entry }) => entry);
+  }
+}
+
+/** "type:value" of what is matched rather than compared. */
+function matchedOf({ selectors }: MatchableEntry): string[] {
+  return selectors.filter((selector) => !isRequirement(selector)).map(({ type, value }) => `${type}:${value}`);
 }
 
 /** Selectors of a node for aliases: those of its host's verdict, and what the inventory knows. */
