@@ -94,7 +94,8 @@ export class ContainerObserver {
   #observe(engine: EngineContainer): ObservedContainer | undefined {
     const proc = this.#proc;
     const pid = engine.initPid;
-    const initStartTicks = proc.startTicks(pid);
+    // A process that has at the end the start time of an earlier look was it all the while.
+    const initStartTicks = this.#knownStart(engine) ?? proc.startTicks(pid);
     const owner = parseCgroup(proc.cgroupText(pid));
     if (owner?.containerId !== engine.id) return undefined;
     const status = proc.status(pid);
@@ -109,7 +110,14 @@ export class ContainerObserver {
       hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === proc.hostNamespaces()[kind]),
     };
     const observed = this.#recorded(engine, seen, namespaces);
-    return proc.startTicks(pid) === initStartTicks ? observed : undefined;
+    if (proc.startTicks(pid) === initStartTicks) return observed;
+    this.#records.delete(engine.id);
+    return undefined;
+  }
+
+  #knownStart(engine: EngineContainer): bigint | undefined {
+    const known = this.#records.get(engine.id);
+    return known?.engine === engine ? known.observed.initStartTicks : undefined;
   }
 
   /** The record, made anew only where something is not as it was. */

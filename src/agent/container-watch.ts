@@ -39,8 +39,10 @@ export class ContainerWatch {
   readonly #timeoutMs: number;
   #engine = new Map<string, EngineContainer>();
   #observed = new Map<string, ObservedContainer>();
-  #looking: Promise<void> | undefined;
+  #looking: { readonly isWhole: boolean; readonly done: Promise<void> } | undefined;
   #listing: Promise<EngineContainer[]> | undefined;
+  /** When containers were refreshed since the last look began: performance.now(). */
+  #fresh = new Map<string, number>();
   readonly #refreshing = new Map<string, Promise<ObservedContainer | undefined>>();
   #timer: NodeJS.Timeout | undefined;
   #running = false;
@@ -68,16 +70,25 @@ export class ContainerWatch {
   async stop(): Promise<void> {
     this.#running = false;
     clearTimeout(this.#timer);
-    await this.#looking?.catch(() => undefined);
+    await this.#looking?.done.catch(() => undefined);
   }
 
   /** A look at all containers, now: one that began before doesn't count. Throws agent.engine.unavailable. */
   async look(): Promise<void> {
-    await this.#looking?.catch(() => undefined);
-    this.#looking ??= this.#lookOnce().finally(() => {
-      this.#looking = undefined;
-    });
-    await this.#looking;
+    await this.#looking?.done.catch(() => undefined);
+    while (this.#looking !== undefined && !this.#looking.isWhole) await this.#looking.done.catch(() => undefined);
+    await this.#begin(true);
+  }
+
+  /** @param isWhole also those that were refreshed a moment ago. */
+  #begin(isWhole: boolean): Promise<void> {
+    this.#looking ??= {
+      isWhole,
+      done: this.#lookOnce(isWhole).finally(() => {
+        this.#looking = undefined;
+      }),
+    };
+    return this.#looking.done;
   }
 
   /**
@@ -101,6 +112,7 @@ export class ContainerWatch {
     }
     const before = this.#observed.get(containerId);
     this.#observed.set(containerId, seen);
+    this.#fresh.set(containerId, performance.now());
     if (before === undefined || !equalBytes(before.sha256, seen.sha256)) {
       await this.#options.onDiff?.({ changed: [seen.bytes], gone: [] });
     }
@@ -109,7 +121,8 @@ export class ContainerWatch {
 
   async #tick(): Promise<void> {
     try {
-      await this.look();
+      await this.#looking?.done.catch(() => undefined);
+      await this.#begin(false);
       this.#tell(undefined);
     } catch (error) {
       this.#tell(engineFault(this.#options.source.name, error));
@@ -124,7 +137,11 @@ export class ContainerWatch {
     this.#options.onFault?.(fault);
   }
 
-  async #lookOnce(): Promise<void> {
+  async #lookOnce(isWhole: boolean): Promise<void> {
+    // What was refreshed within half of an interval is not read again: it is by the next look.
+    const fresh = isWhole ? new Map<string, number>() : this.#fresh;
+    const oldest = performance.now() - this.#intervalMs / 2;
+    this.#fresh = new Map();
     // An engine that hangs is not asked again before it has answered.
     this.#listing ??= this.#options.source.list().finally(() => {
       this.#listing = undefined;
@@ -135,7 +152,8 @@ export class ContainerWatch {
     let turnMs = performance.now();
     for (const container of listed) {
       try {
-        const observed = this.#observe(container);
+        const isFresh = (fresh.get(container.id) ?? 0) > oldest && this.#engine.get(container.id) === container;
+        const observed = isFresh ? this.#observed.get(container.id) : this.#observe(container);
         if (observed !== undefined) seen.set(observed.id, observed);
       } catch (error) {
         faults.push(error);
@@ -148,6 +166,11 @@ export class ContainerWatch {
     this.#engine = new Map(listed.map((container) => [container.id, container]));
     this.#observer.keep(new Set(this.#engine.keys()));
     const before = this.#observed;
+    for (const id of this.#fresh.keys()) {
+      // Refreshed since this look began: that is newer.
+      const newer = before.get(id);
+      if (newer !== undefined && seen.has(id)) seen.set(id, newer);
+    }
     this.#observed = seen;
     const diff = difference(before, seen);
     if (diff.changed.length > 0 || diff.gone.length > 0) await this.#options.onDiff?.(diff);

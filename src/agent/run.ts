@@ -41,5 +41,5 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
 
 /** The agent does little and often: what compilers would take of memory is worth more than what they would save of time. */
 function keepSmall(): void {
-  for (const flag of ['--no-opt', '--no-maglev', '--no-sparkplug']) setFlagsFromString(flag);
+  for (const flag of ['--no-opt']) setFlagsFromString(flag);
 }

@@ -18,6 +18,10 @@ export interface ProcessStatus {
   readonly seccompMode: number;
 }
 
+/** Lines that are read; each stands once. */
+const FIELDS: ReadonlySet<string> = new Set(
+  'Pid PPid Uid Gid NSpid CapEff CapPrm CapAmb CapBnd NoNewPrivs Seccomp'.split(' '),
+);
 const MAX_BYTES = 64 * 1024;
 const UNSIGNED_32 = 0xffff_ffff;
 
@@ -28,14 +32,11 @@ const UNSIGNED_32 = 0xffff_ffff;
  */
 export function parseProcessStatus(text: string): ProcessStatus {
   if (text.length > MAX_BYTES) throw malformed('text', 'over its bound');
-  const lines = `\n${text}\n`;
-  // Searched for, not split: it is read of every process each second.
+  const values = fieldsOf(text);
   const value = (name: string): string => {
-    const head = `\n${name}:`;
-    const at = lines.indexOf(head);
-    if (at < 0) throw malformed(name, 'missing');
-    if (lines.indexOf(head, at + 1) >= 0) throw malformed(name, 'there twice');
-    return lines.slice(at + head.length, lines.indexOf('\n', at + 1)).trim();
+    const found = values.get(name);
+    if (found === undefined) throw malformed(name, 'missing');
+    return found;
   };
   return {
     pid: decimal('Pid', value('Pid')),
@@ -52,6 +53,22 @@ export function parseProcessStatus(text: string): ProcessStatus {
     noNewPrivs: decimal('NoNewPrivs', value('NoNewPrivs')) === 1,
     seccompMode: decimal('Seccomp', value('Seccomp')),
   };
+}
+
+/** In one pass: it is read of every process each second. */
+function fieldsOf(text: string): Map<string, string> {
+  const values = new Map<string, string>();
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
+    end = text.indexOf('\n', start);
+    if (end < 0) end = text.length;
+    const line = text.slice(start, end);
+    const colon = line.indexOf(':');
+    const name = line.slice(0, Math.max(0, colon));
+    if (!FIELDS.has(name)) continue;
+    if (values.has(name)) throw malformed(name, 'there twice');
+    values.set(name, line.slice(colon + 1).trim());
+  }
+  return values;
 }
 
 /**
