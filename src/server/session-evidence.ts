@@ -49,9 +49,9 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   context.evidence = context.last;
   context.entries.appraised(host);
   for (const id of batch.confirms) context.subscriptions.confirm(id);
-  await answer(context, batch, epoch);
+  const judgedIn = await answer(context, batch, epoch);
   withdrawOverdue(context, nonce.number);
-  if (!restsAsItWas(context, before, host)) judgeAnew(context);
+  if (!restsAsItWas(context, before, host) || context.revision !== judgedIn) judgeAnew(context);
   send(context, {
     case: 'node',
     value: { host: verdictMessage(host), verifiedEntries: BigInt(context.state.verifiedLength) },
@@ -146,8 +146,8 @@ function carry({ deps, node, state }: SessionContext, epoch: string): void {
   );
 }
 
-/** Judges, signs, and commits; where anything changed meanwhile, all is judged again. */
-async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): Promise<void> {
+/** Judges, signs, and commits; where anything changed meanwhile, all is judged again. Returns the revision that was judged. */
+async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): Promise<number> {
   for (;;) {
     const { revision } = context;
     const others = await judgeUnwritten(context);
@@ -155,6 +155,6 @@ async function answer(context: SessionContext, batch: Batch, epoch: EpochRow): P
     requireOpen(context);
     if (context.revision !== revision) continue;
     await commitAnswers(context, answers, others, epoch);
-    return;
+    return revision;
   }
 }
