@@ -181,3 +181,10 @@ function hashOrCode(bytes: Uint8Array): string {
     throw error;
   }
 }
+
+test('an image over its bound is refused before it is read', () => {
+  assert.throws(() => authenticodeSha256(new Uint8Array((512 << 20) + 1)), {
+    code: 'boot.image.malformed',
+    message: /is over/,
+  });
+});

@@ -1,6 +1,5 @@
 import { ByteReader } from '../bytes/byte-reader.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
-import { isLacreError } from '../lacre-error.ts';
 
 /** UEFI_VARIABLE_DATA (PC Client PFP 1.06, 10.2.6): what firmware hashes of a variable. */
 export interface EfiVariable {
@@ -32,9 +31,9 @@ export function parseEfiVariable(data: Uint8Array): EfiVariable | undefined {
     const value = reader.bytes(Number(valueLength));
     reader.end();
     return { vendor, name, value };
-  } catch (error) {
-    if (isLacreError(error, 'bytes.truncated', 'bytes.trailing')) return undefined;
-    throw error;
+  } catch {
+    // The reader came to an end before the variable, or the variable before the bytes.
+    return undefined;
   }
 }
 

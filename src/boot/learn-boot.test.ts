@@ -181,6 +181,16 @@ test('a command line is kept only where its digest was measured', () => {
   assert.deepEqual(learnBoot(replay(claimed)).commandLines, [], 'text that no digest confirms');
 });
 
+test("a confirmed text that is not in GRUB's form is no command line", () => {
+  const boot = replay([...CHAIN, event(8, EV.ipl, 'kernel_cmdline=a')]);
+  assert.deepEqual(learnBoot(boot).commandLines, [GRUB_LINE]);
+});
+
+test('a boot that loads an initrd and starts no program has an initrd alone', () => {
+  const { kernels, initrds } = learnBoot(replay([event(0, 8, 'x'), event(9, EV.tag, 'x', 'initrd')]));
+  assert.deepEqual([kernels.length, initrds.length], [0, 1]);
+});
+
 test('nothing is learnt of a boot that measured nothing', () => {
   const { kernels, initrds, commandLines, components, secureBoot } = learnBoot(replay([event(0, 8, 'x')]));
   assert.deepEqual([kernels, initrds, commandLines, components, secureBoot], [[], [], [], [], false]);

@@ -1,3 +1,4 @@
+import { at } from '../bytes/at.ts';
 import { toHex } from '../bytes/hex.ts';
 import type { BootComponent } from './boot-reference.ts';
 import { commandLineDigest, grubCommandLineDigest } from './command-line.ts';
@@ -39,14 +40,13 @@ interface Item {
 export function learnBoot(boot: ReplayedBoot, commandLines: readonly string[] = []): LearntBoot {
   const lines = measuredLines(boot, [...commandLines, ...loggedLines(boot)]);
   const isLine = lineDigests(boot, lines);
-  const items = new Map(
-    NAMED.map((pcr) => [pcr, itemsOf(boot, pcr).filter(({ hex }) => !isLine.has(`${pcr}:${hex}`))]),
+  const items = NAMED.flatMap((pcr) => itemsOf(boot, pcr)).filter(
+    ({ event, hex }) => !isLine.has(`${event.pcr}:${hex}`),
   );
-  const kernel = items.get(4)?.at(-1);
-  const initrd = items.get(9)?.at(-1);
-  const rest = NAMED.flatMap((pcr) =>
-    (items.get(pcr) ?? []).filter((item) => item.hex !== kernel?.hex && item.hex !== initrd?.hex),
-  );
+  const kernel = items.findLast(({ event }) => event.pcr === 4);
+  const initrd = items.findLast(({ event }) => event.pcr === 9);
+  const known = [kernel, initrd].map((item) => item?.hex);
+  const rest = items.filter(({ hex }) => !known.includes(hex));
   const [first] = boot.eventDigests(7);
   return {
     kernels: kernel === undefined ? [] : [kernel.digest],
@@ -63,7 +63,7 @@ function itemsOf(boot: ReplayedBoot, pcr: number): Item[] {
   const isKnown = pcr === 4 ? isAnnouncement : isSeparator;
   return boot
     .extended(pcr)
-    .map((event, index) => ({ event, digest: digests[index] ?? new Uint8Array() }))
+    .map((event, index) => ({ event, digest: at(digests, index) }))
     .map((item) => ({ ...item, hex: toHex(item.digest) }))
     .filter(({ hex }) => !isKnown(hex, boot.bank));
 }

@@ -1,3 +1,4 @@
+import { at } from '../bytes/at.ts';
 import { toHex } from '../bytes/hex.ts';
 import { BOOT_FINDINGS, type BootFinding, type BootFindingCode } from './boot-finding.ts';
 import { type BootComponent, type BootReference, bankReference } from './boot-reference.ts';
@@ -21,8 +22,6 @@ export interface BootMatch {
  * 14: the measurement list starts there, and an entry moved from the list into the log would be seen by nobody. */
 const CLOSED_PCRS: readonly number[] = [8, 10, 12, 13, 14];
 const PINNABLE_PCRS: ReadonlySet<number> = new Set([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14]);
-/** PCRs that hold a command line. First the kernel's own word (EFI stub), then systemd-stub's, then GRUB's. */
-const COMMAND_LINE_PCRS: readonly number[] = [9, 12, 8];
 /** Tag that the kernel gives the command line's event (LOAD_OPTIONS_EVENT_TAG_ID): a claim, good for wording alone. */
 const LOAD_OPTIONS_TAG = 'ed223b8f';
 
@@ -37,7 +36,7 @@ interface Measured {
 interface Approved {
   readonly kernels: ReadonlySet<string>;
   readonly initrds: ReadonlySet<string>;
-  /** By PCR. */
+  /** By PCR: first where the kernel itself measures it (EFI stub), then systemd-stub, then GRUB. */
   readonly lines: ReadonlyMap<number, ReadonlyMap<string, string>>;
   /** By PCR, then digest. */
   readonly components: ReadonlyMap<number, ReadonlyMap<string, BootComponent>>;
@@ -66,9 +65,7 @@ export function matchBoot(boot: ReplayedBoot, reference: BootReference): BootMat
   }
   const kernel = programs.filter(({ hex }) => approved.kernels.has(hex));
   const initrd = loaded.filter(({ hex }) => approved.initrds.has(hex));
-  const line = COMMAND_LINE_PCRS.flatMap((pcr) =>
-    seen(pcr).flatMap(({ hex }) => approved.lines.get(pcr)?.get(hex) ?? []),
-  )[0];
+  const [line] = [...approved.lines].flatMap(([pcr, lines]) => seen(pcr).flatMap(({ hex }) => lines.get(hex) ?? []));
   const findings = [
     ...programs
       .filter(({ hex }) => !isKnown(approved, 4, hex))
@@ -122,7 +119,7 @@ function isKnown(approved: Approved, pcr: number, hex: string): boolean {
 
 function measured(boot: ReplayedBoot, pcr: number): Measured[] {
   const digests = boot.eventDigests(pcr);
-  return boot.extended(pcr).map((event, index) => ({ hex: toHex(digests[index] ?? new Uint8Array()), event }));
+  return boot.extended(pcr).map((event, index) => ({ hex: toHex(at(digests, index)), event }));
 }
 
 function exactlyOne(part: Part, seen: readonly Measured[], expected: Iterable<string>): BootFinding[] {
@@ -145,12 +142,11 @@ function distinct(seen: readonly Measured[]): Measured[] {
 
 /** One line in each PCR that holds one, and at least one in all: a loader and the kernel may both measure it. */
 function commandLineFindings(boot: ReplayedBoot, approved: Approved): BootFinding[] {
-  const found = COMMAND_LINE_PCRS.map((pcr) => {
-    const lines = approved.lines.get(pcr) ?? new Map<string, string>();
-    return { expected: lines.keys(), seen: measured(boot, pcr).filter(({ hex }) => lines.has(hex)) };
-  });
-  if (found.every(({ seen }) => seen.length === 0))
-    return exactlyOne('cmdline', [], approved.lines.get(9)?.keys() ?? []);
+  const found = [...approved.lines].map(([pcr, lines]) => ({
+    expected: [...lines.keys()],
+    seen: measured(boot, pcr).filter(({ hex }) => lines.has(hex)),
+  }));
+  if (found.every(({ seen }) => seen.length === 0)) return exactlyOne('cmdline', [], at(found, 0).expected);
   return found.flatMap(({ expected, seen }) => several('cmdline', seen, expected));
 }
 
@@ -167,7 +163,7 @@ function unknown(part: Part, seen: Measured, expected: Iterable<string>): BootFi
 
 function unknownOfNine(seen: Measured, { lines, initrds }: Approved): BootFinding {
   const isLine = toHex(seen.event.data.subarray(0, 4)) === LOAD_OPTIONS_TAG;
-  return isLine ? unknown('cmdline', seen, lines.get(9)?.keys() ?? []) : unknown('initrd', seen, initrds);
+  return isLine ? unknown('cmdline', seen, at([...lines.values()], 0).keys()) : unknown('initrd', seen, initrds);
 }
 
 function closedFindings(boot: ReplayedBoot, approved: Approved): BootFinding[] {

@@ -5,7 +5,7 @@ import { bootEvents, replayEvents, writeEventLog } from '../../test/simulator/ev
 import { toHex } from '../bytes/hex.ts';
 import { sha256, ZERO_SHA256 } from '../bytes/sha256.ts';
 import { type BootEvent, parseEventLog } from './event-log.ts';
-import { ReplayedBoot, replayEventLog } from './replayed-boot.ts';
+import { bankOf, ReplayedBoot, replayEventLog } from './replayed-boot.ts';
 
 interface BootVector {
   note: string;
@@ -67,6 +67,17 @@ test('a locality that cannot be, is stated twice, or after PCR 0 was extended is
   ];
   for (const events of refused) assert.throws(() => replayEventLog(events), { code: 'boot.log.malformed' });
   assert.doesNotThrow(() => replayEventLog([event(1, 8, one), locality(3)]), 'other PCRs may come first');
+});
+
+test('the bank of a boot is SHA-256 where every event has it, else SHA-384', () => {
+  const both = { sha256: one, sha384: new Uint8Array(48).fill(1) };
+  const wide = (digests: BootEvent['digests']): BootEvent => ({ ...event(0, 8, one), digests });
+  assert.equal(bankOf([wide(both), wide(both)]), 'sha256');
+  assert.equal(bankOf([wide({ sha384: both.sha384 }), event(0, 3, undefined)]), 'sha384');
+  assert.equal(bankOf([wide(both), wide({ sha384: both.sha384 })]), 'sha384', 'one event without SHA-256');
+  assert.equal(bankOf([wide(both), wide({ sha256: one })]), 'sha256', 'one event without SHA-384');
+  assert.equal(bankOf([wide({ sha1: new Uint8Array(20) })]), 'sha256', 'neither: the replay refuses it');
+  assert.throws(() => replayEventLog([wide({ sha1: new Uint8Array(20) })]), { code: 'boot.log.bank' });
 });
 
 test('an event without SHA-256 digest is refused, unless it extends nothing', () => {

@@ -3,7 +3,7 @@ import { Frame } from './frame.ts';
 import { decodeName } from './measured-name.ts';
 import type { Measurement, MeasurementKind } from './measurement.ts';
 import { LIST_PCRS, type ListPcr, type PendingPrefixes } from './pending-prefixes.ts';
-import { checkBufferDigest, malformed, readFileDigest, TEMPLATES, TemplateFields } from './template.ts';
+import { checkBufferDigest, malformed, readFileDigest, TemplateFields } from './template.ts';
 
 /** Longest name: PATH_MAX, ` (deleted)` and a name of its own kind leave room to spare. */
 const MAX_NAME_BYTES = 8192;
@@ -99,11 +99,6 @@ export class EntryReader {
       endOffset,
     };
   }
-}
-
-/** Whether a template is one that the list may be in. */
-export function isBuiltInTemplate(name: string): boolean {
-  return name === 'ima' || TEMPLATES.has(name);
 }
 
 /** n-ng: a name with its final zero, and no other. */

@@ -28,7 +28,7 @@ export class FoldQueue {
   /** Whether an entry can join those that wait; otherwise they have to be run first. */
   fits(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.#length === 0) return true;
-    const first = this.#starts[0] ?? start;
+    const first = this.#starts[0] as number;
     return this.#length < ENTRIES && this.#buffer === buffer && start >= first && end - first <= Sha256Lanes.CAPACITY;
   }
 
@@ -48,8 +48,8 @@ export class FoldQueue {
     if (count === 0 || buffer === undefined) return;
     this.#lanes ??= new Sha256Lanes();
     const lanes = this.#lanes;
-    const first = this.#starts[0] ?? 0;
-    lanes.load(buffer, first, this.#ends[count - 1] ?? first);
+    const first = this.#starts[0] as number;
+    lanes.load(buffer, first, this.#ends[count - 1] as number);
     lanes.setPcrs(pcrs);
     for (let at = 0; at < count; at += LANES) this.#runLanes(lanes, at, Math.min(LANES, count - at), first);
     values.set(lanes.values(count), offset);
@@ -64,8 +64,8 @@ export class FoldQueue {
 
   #runLanes(lanes: Sha256Lanes, at: number, count: number, first: number): void {
     for (let lane = 0; lane < count; lane++)
-      lanes.set(lane, (this.#starts[at + lane] ?? 0) - first, (this.#ends[at + lane] ?? 0) - first);
+      lanes.set(lane, (this.#starts[at + lane] as number) - first, (this.#ends[at + lane] as number) - first);
     lanes.run(count);
-    for (let lane = 0; lane < count; lane++) lanes.fold(this.#slots[at + lane] ?? 0, lane, at + lane);
+    for (let lane = 0; lane < count; lane++) lanes.fold(this.#slots[at + lane] as number, lane, at + lane);
   }
 }

@@ -7,9 +7,9 @@ export const FRAME_LIMITS = { templateNameBytes: 64, dataBytes: 64 * 1024, legac
 
 /** Template digests of the default file, and of those that kernels from 6.10 on keep for each bank besides. */
 const DIGEST_BYTES = 20;
-const BANK_DIGEST_BYTES: readonly number[] = [32, 48, 64];
-/** PCR, digest, length of the template's name, and the shortest name: what tells one file from the other. */
-const LONGEST_PROBE = 4 + 64 + 4 + 3;
+const DIGEST_WIDTHS: readonly number[] = [DIGEST_BYTES, 32, 48, 64];
+/** `ima`: with PCR, digest and its length before it, it tells one file from the other. */
+const SHORTEST_NAME = 3;
 /** What a violation folds into a PCR of each bank instead of a digest (ima_init_digests). */
 const VIOLATION_DIGESTS: Readonly<Record<PcrBank, string>> = {
   sha256: '\xff'.repeat(DIGEST_LENGTH.sha256),
@@ -42,8 +42,8 @@ export class Frame {
   read(buffer: Buffer, start: number, list: number): number {
     const available = buffer.length - start;
     if (list + start === 0) {
-      if (!hasTemplateAt(buffer, start, DIGEST_BYTES) && available < LONGEST_PROBE) return LONGEST_PROBE;
-      this.#digestBytes = digestBytesOf(buffer, start);
+      const needs = this.#findDigestBytes(buffer, start);
+      if (needs > 0) return needs;
     }
     const header = 4 + this.#digestBytes + 4;
     if (available < header) return header;
@@ -79,6 +79,22 @@ export class Frame {
     return hash(bank, padded, 'binary');
   }
 
+  /**
+   * How long the template digests of the list are that begins here; SHA-1's where nothing says otherwise. Returns 0, or
+   * how many bytes would tell more: never more than an entry of the next longer digest has.
+   */
+  #findDigestBytes(buffer: Buffer, start: number): number {
+    for (const width of DIGEST_WIDTHS) {
+      const probe = 4 + width + 4 + SHORTEST_NAME;
+      if (buffer.length - start < probe) return probe;
+      if (!hasTemplateAt(buffer, start, width)) continue;
+      this.#digestBytes = width;
+      return 0;
+    }
+    this.#digestBytes = DIGEST_BYTES;
+    return 0;
+  }
+
   /** Nearly always the name of the entry before: then no text is made. */
   #readTemplateName(buffer: Buffer, start: number, end: number): void {
     const { length } = this.#templateBytes;
@@ -107,18 +123,11 @@ export class Frame {
   }
 }
 
-/** How long the template digests of a list are that begins so; SHA-1's where nothing says otherwise. */
-function digestBytesOf(buffer: Buffer, start: number): number {
-  if (hasTemplateAt(buffer, start, DIGEST_BYTES)) return DIGEST_BYTES;
-  return BANK_DIGEST_BYTES.find((width) => hasTemplateAt(buffer, start, width)) ?? DIGEST_BYTES;
-}
-
 /** Whether a length and a name that begins as the kernel's templates do come after a digest of `width` bytes. */
 function hasTemplateAt(buffer: Buffer, start: number, width: number): boolean {
   const at = start + 4 + width;
-  if (buffer.length < at + 7) return false;
   const nameBytes = buffer.readUInt32LE(at);
-  const isName = nameBytes > 2 && nameBytes <= FRAME_LIMITS.templateNameBytes;
+  const isName = nameBytes >= SHORTEST_NAME && nameBytes <= FRAME_LIMITS.templateNameBytes;
   const name = buffer.toString('latin1', at + 4, at + 7);
   return isName && (name === 'ima' || name === 'evm');
 }

@@ -7,6 +7,7 @@ import {
   type EntryOptions,
   evmSigFields,
   foldEntries,
+  legacyEntry,
   listEntry,
   templateData,
 } from '../../test/simulator/hostile-entry.ts';
@@ -94,4 +95,26 @@ test('a list that was carried over kexec is proven as a whole, and says that it 
 test('a recorded list of a real kernel is of the default format', () => {
   const list = readFileSync(new URL('../../vectors/ima/podman-trixie.list', import.meta.url));
   assert.ok(new ListReplay(ZERO).append(list).length > 10);
+});
+
+test('the oldest template, cut anywhere, waits for its rest; its digest is refused, or unknown where it is zero', () => {
+  const list = concat(legacyEntry('/bin/a'), legacyEntry('/bin/b', new Uint8Array(20)));
+  for (let length = 0; length <= list.length; length++) {
+    const replay = new ListReplay(ZERO);
+    const found = [...replay.append(list.subarray(0, length)), ...replay.append(list.subarray(length))];
+    assert.deepEqual(
+      found.map(({ path, digestState }) => [path, digestState]),
+      [
+        ['/bin/a', 'refused'],
+        ['/bin/b', 'zero'],
+      ],
+    );
+  }
+});
+
+test('a violation in the oldest template is one', () => {
+  const violated = Buffer.from(legacyEntry('/bin/a'));
+  violated.fill(0, 4, 24);
+  const [found] = new ListReplay(ZERO).append(violated);
+  assert.deepEqual([found?.violation, found?.digestState], [true, 'zero']);
 });

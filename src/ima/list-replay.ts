@@ -1,3 +1,4 @@
+import { at } from '../bytes/at.ts';
 import { LacreError } from '../lacre-error.ts';
 import { VerifiedQuote } from '../tpm/quote.ts';
 import { EntryReader } from './entry-reader.ts';
@@ -180,7 +181,7 @@ export class ListReplay {
     }
     const from = this.#verifiedIndex;
     if (result > 0) {
-      this.#verifiedOffset = this.#ends[result - 1] ?? this.#verifiedOffset;
+      this.#verifiedOffset = at(this.#ends, result - 1);
       this.#ends.splice(0, result);
       this.#pending.drop(result);
       this.#verifiedIndex += result;

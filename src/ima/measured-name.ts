@@ -24,7 +24,7 @@ export function measuredName(path: string | Uint8Array): string {
 }
 
 function isPlain(bytes: Buffer): boolean {
-  for (let i = 0; i < bytes.length; i++) if (!isPrintable(bytes[i] ?? 0)) return false;
+  for (let i = 0; i < bytes.length; i++) if (!isPrintable(bytes[i] as number)) return false;
   return true;
 }
 

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { LacreError } from '../lacre-error.ts';
 import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 import { FoldQueue } from './fold-queue.ts';
@@ -16,6 +17,8 @@ export interface ListPcrs {
 
 /** Entries that no quote has proven yet: about 40 bytes are kept for each. */
 const MAX_PENDING = 1 << 21;
+/** Places of the PCRs in LIST_PCRS. */
+const SLOTS = [0, 1, 2] as const;
 const FIRST_CAPACITY = 64;
 /** One for all lists: none leaves anything in it. */
 const queue = new FoldQueue();
@@ -102,7 +105,7 @@ export class PendingPrefixes {
   /** Takes the first `count` entries as proven: they are forgotten, and their PCR values become the start. */
   drop(count: number): void {
     const { pcr10, pcr13, pcr14 } = this.at(count);
-    [pcr10, pcr13, pcr14].forEach((value, slot) => void this.#base[slot]?.set(value));
+    [pcr10, pcr13, pcr14].forEach((value, slot) => void at(this.#base, slot).set(value));
     const left = this.#length - count;
     const capacity = Math.max(FIRST_CAPACITY, left * 2);
     const values = Buffer.alloc(capacity * this.#width);
@@ -110,8 +113,8 @@ export class PendingPrefixes {
     const slots = new Uint8Array(capacity);
     slots.set(this.#slots.subarray(count, this.#length));
     const before = new Int32Array(capacity);
-    for (let i = 0; i < left; i++) before[i] = Math.max(-1, (this.#before[count + i] ?? -1) - count);
-    for (const slot of LIST_PCRS.keys()) this.#last[slot] = Math.max(-1, (this.#last[slot] ?? -1) - count);
+    for (let i = 0; i < left; i++) before[i] = Math.max(-1, (this.#before[count + i] as number) - count);
+    for (const slot of SLOTS) this.#last[slot] = Math.max(-1, this.#last[slot] - count);
     this.#values = values;
     this.#slots = slots;
     this.#before = before;
@@ -165,7 +168,7 @@ export class PrefixWalk {
     last: number[],
   ) {
     this.#base = base;
-    this.#width = base[0]?.length ?? 0;
+    this.#width = at(base, 0).length;
     this.#values = values;
     this.#slots = slots;
     this.#before = before;
@@ -176,27 +179,27 @@ export class PrefixWalk {
   /** Steps back over the last entry. Returns the PCR whose value thereby changes. */
   back(): ListPcr {
     this.count -= 1;
-    const slot = this.#slots[this.count] ?? 0;
-    this.#last[slot] = this.#before[this.count] ?? -1;
-    return LIST_PCRS[slot] ?? 10;
+    const slot = this.#slots[this.count] as number;
+    this.#last[slot] = this.#before[this.count] as number;
+    return LIST_PCRS[slot] as ListPcr;
   }
 
   /** Copies the value that a PCR has here to `target` at `offset`. */
   copyPcr(pcr: ListPcr, target: Buffer, offset: number): void {
     const slot = slotOf(pcr);
-    const last = this.#last[slot] ?? -1;
-    if (last < 0) this.#base[slot]?.copy(target, offset);
+    const last = this.#last[slot] as number;
+    if (last < 0) at(this.#base, slot).copy(target, offset);
     else this.#values.copy(target, offset, last * this.#width, (last + 1) * this.#width);
   }
 
   pcrs(): ListPcrs {
-    const [pcr10, pcr13, pcr14] = LIST_PCRS.map((pcr) => {
-      const value = Buffer.alloc(this.#width);
-      this.copyPcr(pcr, value, 0);
-      return new Uint8Array(value);
-    });
-    if (pcr10 === undefined || pcr13 === undefined || pcr14 === undefined) throw new TypeError('a list has three PCRs');
-    return { pcr10, pcr13, pcr14 };
+    return { pcr10: this.#pcr(10), pcr13: this.#pcr(13), pcr14: this.#pcr(14) };
+  }
+
+  #pcr(pcr: ListPcr): Uint8Array {
+    const value = Buffer.alloc(this.#width);
+    this.copyPcr(pcr, value, 0);
+    return new Uint8Array(value);
   }
 }
 

@@ -16,7 +16,7 @@ const FLAG = { previous: 1, next: 2, reserved: 4 } as const;
 const BLOCK_BYTES = 32_768;
 const COMPRESSION = { none: 0, mszip: 1 } as const;
 const COMPRESSION_MASK = 0x000f;
-const MSZIP_MAGIC = 0x4b43;
+const MSZIP_MARK = 'CK';
 const MAX_NAME_BYTES = 256;
 
 interface Folder {
@@ -124,8 +124,7 @@ function inflate(packed: Uint8Array, compression: number, before: Uint8Array | u
   if (compression !== COMPRESSION.mszip) {
     throw malformed('it is compressed by LZX or Quantum: unpack it with cabextract, and import the folder');
   }
-  if (packed.length < 2 || (packed[0] ?? 0) + 256 * (packed[1] ?? 0) !== MSZIP_MAGIC)
-    throw malformed('a block is no MSZIP');
+  if (Buffer.from(packed.subarray(0, 2)).toString('latin1') !== MSZIP_MARK) throw malformed('a block is no MSZIP');
   const options = { maxOutputLength: BLOCK_BYTES, ...(before === undefined ? {} : { dictionary: before }) };
   try {
     return inflateRawSync(packed.subarray(2), options);

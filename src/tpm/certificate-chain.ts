@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type EndorsementCertificate, parseEndorsementCertificate } from './certificate.ts';
 
@@ -77,8 +78,8 @@ export function findChain(
 }
 
 function extend(search: Search, path: readonly EndorsementCertificate[]): VerifiedChain | undefined {
-  const child = path.at(-1);
-  if (child === undefined || path.length > MAX_DEPTH) return undefined;
+  if (path.length > MAX_DEPTH) return undefined;
+  const child = at(path, path.length - 1);
   for (const root of search.roots) {
     // Makers' stores hold dozens: only those of the right name are parsed.
     if (root.certificate.subject !== child.x509.issuer) continue;
@@ -109,18 +110,10 @@ function mayIssue(
     (issuer.pathLength === undefined || below <= issuer.pathLength);
   if (!named || !hasRight) return false;
   search.signatures += 1;
-  if (search.signatures > MAX_SIGNATURES || !isSignedBy(child.x509, issuer.x509)) return false;
+  if (search.signatures > MAX_SIGNATURES || !child.x509.verify(issuer.x509.publicKey)) return false;
   if (isValid(search, issuer.x509)) return true;
   search.expired = issuer.x509;
   return false;
-}
-
-function isSignedBy(child: X509Certificate, issuer: X509Certificate): boolean {
-  try {
-    return child.verify(issuer.publicKey);
-  } catch {
-    return false;
-  }
 }
 
 function isValid({ now, expiry }: Search, certificate: X509Certificate): boolean {

@@ -1,5 +1,5 @@
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { AsnConvert, AsnSerializer, OctetString } from '@peculiar/asn1-schema';
+import { AsnConvert, AsnSerializer } from '@peculiar/asn1-schema';
 import {
   AlgorithmIdentifier,
   BasicConstraints,
@@ -104,8 +104,7 @@ function readExtensions(certificate: Certificate): ExtensionFacts {
 function decode<T>(extensions: readonly Extension[], id: string, type: new () => T): T | undefined {
   const extension = extensions.find((item) => item.extnID === id);
   if (extension === undefined) return undefined;
-  const value = extension.extnValue;
-  return AsnConvert.parse(value instanceof OctetString ? value.buffer : value, type);
+  return AsnConvert.parse(extension.extnValue.buffer, type);
 }
 
 function directoryAttributes(names: SubjectAlternativeName | undefined): Map<string, string> {

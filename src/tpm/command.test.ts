@@ -5,7 +5,7 @@ import { ByteWriter } from '../bytes/byte-writer.ts';
 import { fromHex, toHex } from '../bytes/hex.ts';
 import { isLacreError } from '../lacre-error.ts';
 import type { TpmCommand } from './command.ts';
-import { RC, TAG } from './constants.ts';
+import { HANDLE, RC, TAG } from './constants.ts';
 import {
   activateCredential,
   certifyKey,
@@ -32,6 +32,7 @@ import {
 } from './platform-commands.ts';
 import { QUOTED_PCRS } from './quote.ts';
 import { responseCode, responseKind, responseSize } from './response.ts';
+import { AK_ALGORITHMS, attestationKeyTemplate } from './template.ts';
 
 const some = new Uint8Array(4);
 const COMMANDS: readonly TpmCommand<unknown>[] = [
@@ -142,4 +143,82 @@ test('bytes after the answer of a session are its authorizations, bytes within a
   const longer = new ByteWriter().u32(5).bytes(parameters).u8(0).finish();
   assert.throws(() => command.parse(answer(TAG.SESSIONS, 0, longer)), { code: 'tpm.malformed' });
   assert.throws(() => command.parse(answer(TAG.NO_SESSIONS, 0, parameters)), { code: 'tpm.malformed' });
+});
+
+/** An answer without sessions whose parameters are these. */
+const parameters = (body: ByteWriter) => answer(TAG.NO_SESSIONS, RC.SUCCESS, body.finish());
+const selectionOf = (...pcrs: number[]) => pcrSelection('sha256', pcrs);
+
+test('PCR values are read by number; another count of values than of PCRs is malformed', () => {
+  const value = new Uint8Array(32).fill(7);
+  const good = new ByteWriter().u32(1).bytes(selectionOf(0, 9)).u32(2).sized16(value).sized16(value);
+  assert.deepEqual([...readPcrs('sha256', [0, 9]).parse(parameters(good)).keys()], [0, 9]);
+  const bad = new ByteWriter().u32(1).bytes(selectionOf(0, 9)).u32(1).sized16(value);
+  assert.throws(() => readPcrs('sha256', [0, 9]).parse(parameters(bad)), { code: 'tpm.malformed' });
+});
+
+test('an NV index says who may read it: itself, the owner, or neither', () => {
+  const publicOf = (attributes: number) =>
+    new ByteWriter().u16(14).u32(0x01c00002).u16(0x000b).u32(attributes).u16(0).u16(900).u16(0);
+  const read = (attributes: number) => readNvPublic(0x01c00002).parse(parameters(publicOf(attributes)));
+  assert.deepEqual(read((1 << 18) | (1 << 17)), { index: 0x01c00002, size: 900, reader: 0x01c00002 });
+  assert.equal(read(1 << 17).reader, HANDLE.OWNER);
+  assert.equal(read(0).reader, undefined);
+});
+
+test('capabilities are listed, and those of another kind or without end are malformed', () => {
+  const listed = (kind: number, count: number, write: (body: ByteWriter) => ByteWriter) =>
+    parameters(write(new ByteWriter().u8(0).u32(kind).u32(count)));
+  assert.deepEqual(listHandles(0x81000000, 8).parse(listed(1, 1, (body) => body.u32(0x81010001))), [0x81010001]);
+  assert.deepEqual(listCurves().parse(listed(8, 2, (body) => body.u16(3).u16(4))), [3, 4]);
+  const banks = new ByteWriter().u8(0).u32(5).u32(2).u16(0x0004).u8(3).bytes(new Uint8Array(3));
+  banks.u16(0x000c).u8(3).bytes(new Uint8Array(3).fill(255));
+  assert.deepEqual(listBanks().parse(parameters(banks)), [0x000c], 'a bank without PCRs is none');
+  assert.throws(() => listCurves().parse(listed(1, 0, (body) => body)), { code: 'tpm.malformed' });
+  assert.throws(() => listHandles(0, 1).parse(listed(1, 257, (body) => body)), { code: 'tpm.malformed' });
+});
+
+test('commands that answer with a key, a handle or nothing are read', () => {
+  const sessions = (body: ByteWriter, handle?: number) => {
+    const inner = body.finish();
+    const head = handle === undefined ? new ByteWriter() : new ByteWriter().u32(handle);
+    return answer(TAG.SESSIONS, RC.SUCCESS, head.u32(inner.length).bytes(inner).u16(0).u8(1).u16(0).finish());
+  };
+  const blob = Uint8Array.of(1, 2, 3);
+  const nothing = () => new ByteWriter();
+  assert.deepEqual(createEndorsementPrimary(some).parse(sessions(nothing().sized16(blob).u32(0), 0x80000000)), {
+    handle: 0x80000000,
+    public: blob,
+  });
+  assert.deepEqual(createChild(1, 2, some).parse(sessions(nothing().sized16(some).sized16(blob).u32(0))), {
+    private: some,
+    public: blob,
+  });
+  const child = { private: some, public: some };
+  assert.equal(loadChild(1, 2, child).parse(sessions(nothing().sized16(blob), 0x80000001)), 0x80000001);
+  assert.deepEqual(readPublic(1).parse(parameters(nothing().sized16(blob).u32(0))), blob);
+  assert.deepEqual(activateCredential(1, 2, 3, some, some).parse(sessions(nothing().sized16(blob))), blob);
+  assert.deepEqual(readNv(1, 1, 0, 3).parse(sessions(nothing().sized16(blob))), blob);
+  for (const command of [quotePcrs(1, some, 'sha256', [0]), certifyKey(1, 2, some)]) {
+    const quoted = command.parse(sessions(nothing().sized16(blob).bytes(some)));
+    assert.deepEqual(quoted, { attest: blob, signature: some });
+  }
+  const session = nothing().u32(0x03000000).sized16(blob).finish();
+  assert.equal(startPolicySession('sha256', some).parse(answer(TAG.NO_SESSIONS, RC.SUCCESS, session)), 0x03000000);
+  assert.equal(policySecretEndorsement(1).parse(sessions(nothing().u16(0).u32(0))), undefined);
+  assert.equal(extendPcr(10, 'sha256', new Uint8Array(32)).parse(sessions(nothing())), undefined);
+  for (const command of [startup(), flushContext(1)]) assert.equal(command.parse(parameters(nothing())), undefined);
+  const clock = nothing().u64(1n).u64(2n).u32(3).u32(4).u8(1);
+  assert.deepEqual(readTpmClock().parse(parameters(clock)), { clock: 2n, resetCount: 3, restartCount: 4, safe: true });
+});
+
+test('templates of attestation keys state their scheme, its hash and their size', () => {
+  const hexes = AK_ALGORITHMS.map((algorithm) => [algorithm, toHex(attestationKeyTemplate(algorithm))] as const);
+  for (const [algorithm, hex] of hexes) {
+    assert.ok(hex.startsWith(`${algorithm.startsWith('ecdsa') ? '0023' : '0001'}000b00050072`), hex);
+  }
+  const of = new Map(hexes);
+  assert.match(of.get('ecdsa-p521') ?? '', /00100018000d000500100000/);
+  assert.match(of.get('rsapss-4096') ?? '', /00100016000c1000000000000000$/);
+  assert.match(toHex(attestationKeyTemplate('rsassa-3072', 'sha256')), /00100014000b0c00/);
 });

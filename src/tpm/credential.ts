@@ -1,4 +1,5 @@
 import { createCipheriv, createECDH, createHmac } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { LacreError } from '../lacre-error.ts';
 import { attributeFaults } from './attestation-key.ts';
@@ -6,7 +7,7 @@ import { ATTRIBUTE, DIGEST_LENGTH } from './constants.ts';
 import { kdfa, kdfe } from './key-derivation.ts';
 import { encryptOaep } from './oaep.ts';
 import type { PublicArea, StorageCipher } from './public-area.ts';
-import { type Curve, curveOf, leftPad } from './public-key.ts';
+import { type Curve, leftPad, namedCurve } from './public-key.ts';
 
 /** `length` bytes that nobody else can predict. */
 export type RandomBytes = (length: number) => Uint8Array;
@@ -59,7 +60,8 @@ export function makeCredential(input: {
   if (secret.length === 0 || secret.length > DIGEST_LENGTH[hash]) {
     throw new LacreError('tpm.argument', `a credential of ${secret.length} bytes does not fit ${hash}`);
   }
-  const { seed, encrypted } = ek.algorithm === 'rsa' ? seedForRsa(ek, input.random) : seedForEcc(ek, input.random);
+  const { seed, encrypted } =
+    ek.curve === undefined ? seedForRsa(ek, input.random) : seedForEcc(ek, namedCurve(ek.curve), input.random);
   const none = new Uint8Array();
   const cipherKey = kdfa(hash, seed, 'STORAGE', name, none, ek.symmetric.keyBits);
   const cipher = createCipheriv(`aes-${ek.symmetric.keyBits}-cfb`, cipherKey, new Uint8Array(16));
@@ -90,9 +92,7 @@ function seedForRsa(ek: StorageKey, random: RandomBytes): Seed {
 }
 
 /** Part 1, C.6.4: one-pass Diffie-Hellman with an ephemeral key, whose point is the encrypted secret. */
-function seedForEcc(ek: StorageKey, random: RandomBytes): Seed {
-  const curve = curveOf(ek.curve ?? 'P-256');
-  if (curve === undefined) throw new LacreError('tpm.unsupported', 'the EK is on a curve that is not accepted');
+function seedForEcc(ek: StorageKey, curve: Curve, random: RandomBytes): Seed {
   const ours = ephemeralKey(curve, random);
   const theirs = uncompressedPoint(ek, curve);
   const z = leftPad(ours.computeSecret(theirs), curve.coordinateBytes);
@@ -114,7 +114,7 @@ function ephemeralKey(curve: Curve, random: RandomBytes): ReturnType<typeof crea
   const ecdh = createECDH(curve.ecdhName);
   for (let draw = 0; draw < MAX_DRAWS; draw++) {
     const candidate = random(curve.coordinateBytes).slice();
-    if (curve.name === 'P-521') candidate[0] = (candidate[0] ?? 0) & 1;
+    if (curve.name === 'P-521') candidate[0] = at(candidate, 0) & 1;
     try {
       ecdh.setPrivateKey(candidate);
       return ecdh;

@@ -293,3 +293,20 @@ test('an extension that occurs twice is malformed', () => {
   const der = new Uint8Array(AsnSerializer.serialize(certificate));
   assert.throws(() => parseEndorsementCertificate(der), { code: 'tpm.endorsement.certificate' });
 });
+
+test('a chain deeper than any maker has is not followed; nobody else makes a verified endorsement', () => {
+  const root = ca('root');
+  const issuers = [ca('i0', root)];
+  for (let depth = 1; depth < 8; depth++) issuers.push(ca(`i${depth}`, issuers.at(-1)));
+  assert.equal(attempt(root, issuers.slice(0, 5)), 'verified');
+  assert.equal(attempt(root, issuers), 'tpm.endorsement.chain');
+  const { ek } = endorsed(root);
+  assert.throws(() => Reflect.construct(VerifiedEndorsement, [Symbol('other'), ek, 'hardware', {}]), TypeError);
+});
+
+test('a certificate without any extension is no CA', () => {
+  const certificate = AsnConvert.parse(ca('root').certificate, Certificate);
+  delete certificate.tbsCertificate.extensions;
+  const parsed = parseEndorsementCertificate(new Uint8Array(AsnSerializer.serialize(certificate)));
+  assert.deepEqual([parsed.isCa, parsed.keyUsage, parsed.extendedKeyUsage], [false, undefined, undefined]);
+});

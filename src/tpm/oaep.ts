@@ -1,4 +1,5 @@
 import { constants, createHash, type KeyObject, publicEncrypt } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { DIGEST_LENGTH, type HashName } from './constants.ts';
 import { label } from './key-derivation.ts';
@@ -16,7 +17,8 @@ export function encryptOaep(
   message: Uint8Array,
   seed: Uint8Array,
 ): Uint8Array {
-  const modulusBytes = (key.asymmetricKeyDetails?.modulusLength ?? 0) / 8;
+  const { n } = key.export({ format: 'jwk' });
+  const modulusBytes = Buffer.from(String(n), 'base64url').length;
   const hashBytes = DIGEST_LENGTH[hash];
   const padding = new Uint8Array(modulusBytes - 2 * hashBytes - 2 - message.length);
   const labelHash = createHash(hash).update(label(use)).digest();
@@ -37,5 +39,5 @@ function mask(hash: HashName, seed: Uint8Array, length: number): Uint8Array {
 }
 
 function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return a.map((byte, index) => byte ^ (b[index] ?? 0));
+  return a.map((byte, index) => byte ^ at(b, index));
 }

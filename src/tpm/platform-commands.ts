@@ -1,3 +1,4 @@
+import { at } from '../bytes/at.ts';
 import type { ByteReader } from '../bytes/byte-reader.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { type ClockInfo, readClock, readPcrSelections } from './attest.ts';
@@ -19,7 +20,7 @@ const STARTUP_CLEAR = 0;
 /** TPML_PCR_SELECTION of one bank with a bitmap of three bytes. */
 export function pcrSelection(bank: PcrBank, pcrs: readonly number[]): Uint8Array {
   const bitmap = new Uint8Array(3);
-  for (const pcr of pcrs) bitmap[pcr >> 3] = (bitmap[pcr >> 3] ?? 0) | (1 << (pcr & 7));
+  for (const pcr of pcrs) bitmap[pcr >> 3] = at(bitmap, pcr >> 3) | (1 << (pcr & 7));
   return new ByteWriter().u32(1).u16(HASH_ID[bank]).u8(bitmap.length).bytes(bitmap).finish();
 }
 

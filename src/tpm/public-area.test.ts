@@ -142,3 +142,28 @@ test('an attestation key needs a scheme with SHA-256, and no cipher', () => {
   assert.throws(() => verify({ scheme, cipherBits: 128 }), /it has a storage cipher/);
   assert.ok(verify({ scheme }));
 });
+
+test('each field of a storage key that is of no accepted kind is refused by its name', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const bytes = forgePublicArea(publicKey, { attributes: EK_ATTRIBUTES, cipherBits: 128 });
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (const [offset, value, kind] of [
+    [0, 0x0008, 'key type'],
+    [2, 0x0004, 'hash'],
+    [10, 0x0026, 'cipher'],
+    [12, 129, 'AES key size'],
+    [14, 0x0042, 'cipher mode'],
+    [16, 0x001a, 'scheme'],
+    [18, 0x0020, 'curve'],
+    [20, 0x0020, 'key derivation scheme'],
+  ] as const) {
+    const before = view.getUint16(offset);
+    view.setUint16(offset, value);
+    assert.throws(() => parsePublicArea(bytes), {
+      code: 'tpm.unsupported',
+      details: { structure: 'TPMT_PUBLIC', kind, value },
+    });
+    view.setUint16(offset, before);
+  }
+  assert.equal(parsePublicArea(bytes).curve, 'P-256');
+});

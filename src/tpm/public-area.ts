@@ -39,6 +39,7 @@ export interface PublicArea {
 
 const WHAT = 'TPMT_PUBLIC';
 const MAX_BYTES = 1024;
+const AES_KEY_BITS = [128, 192, 256] as const;
 /** TPMA_OBJECT bits that the Library defines. */
 const KNOWN_ATTRIBUTES = 0x000f0cf6;
 const SIGNING_SCHEMES: ReadonlyMap<number, SigningScheme['name']> = new Map([
@@ -127,8 +128,9 @@ function readCipher(reader: ByteReader): StorageCipher | undefined {
   const keyBits = reader.u16();
   const mode = reader.u16();
   if (mode !== ALG.CFB) throw unsupported(WHAT, 'cipher mode', mode);
-  if (keyBits !== 128 && keyBits !== 192 && keyBits !== 256) throw unsupported(WHAT, 'AES key size', keyBits);
-  return { name: 'aes', keyBits };
+  const known = AES_KEY_BITS.find((bits) => bits === keyBits);
+  if (known === undefined) throw unsupported(WHAT, 'AES key size', keyBits);
+  return { name: 'aes', keyBits: known };
 }
 
 /** TPMT_RSA_SCHEME and TPMT_ECC_SCHEME, Part 2, 11.2.4.2 and 11.2.5.6. */

@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { CURVE } from './constants.ts';
 import { malformed } from './structure.ts';
 
@@ -14,15 +15,19 @@ export interface Curve {
   readonly coordinateBytes: number;
 }
 
-const CURVES: readonly Curve[] = [
-  { id: CURVE.P256, name: 'P-256', ecdhName: 'prime256v1', coordinateBytes: 32 },
-  { id: CURVE.P384, name: 'P-384', ecdhName: 'secp384r1', coordinateBytes: 48 },
-  { id: CURVE.P521, name: 'P-521', ecdhName: 'secp521r1', coordinateBytes: 66 },
-];
+const CURVES: Readonly<Record<CurveName, Curve>> = {
+  'P-256': { id: CURVE.P256, name: 'P-256', ecdhName: 'prime256v1', coordinateBytes: 32 },
+  'P-384': { id: CURVE.P384, name: 'P-384', ecdhName: 'secp384r1', coordinateBytes: 48 },
+  'P-521': { id: CURVE.P521, name: 'P-521', ecdhName: 'secp521r1', coordinateBytes: 66 },
+};
 
-/** The curve of a TPM_ECC_CURVE, or of its name. */
-export function curveOf(idOrName: number | CurveName): Curve | undefined {
-  return CURVES.find((curve) => curve.id === idOrName || curve.name === idOrName);
+/** The curve of a TPM_ECC_CURVE. */
+export function curveOf(id: number): Curve | undefined {
+  return Object.values(CURVES).find((curve) => curve.id === id);
+}
+
+export function namedCurve(name: CurveName): Curve {
+  return CURVES[name];
 }
 
 /** `bytes` with zeros before them up to `length`: TPMs may drop leading zeros of a coordinate. */
@@ -34,8 +39,8 @@ export function leftPad(bytes: Uint8Array, length: number): Uint8Array {
 
 /** An RSA key of a big-endian modulus and the exponent 65537. Throws tpm.malformed for an even or short modulus. */
 export function rsaPublicKey(modulus: Uint8Array): KeyObject {
-  const [first = 0] = modulus;
-  if (first < 0x80 || (modulus.at(-1) ?? 0) % 2 === 0) throw malformed('RSA key', 'its modulus is not one');
+  if (at(modulus, 0) < 0x80 || at(modulus, modulus.length - 1) % 2 === 0)
+    throw malformed('RSA key', 'its modulus is not one');
   return importKey('RSA key', { kty: 'RSA', n: base64url(modulus), e: 'AQAB' });
 }
 

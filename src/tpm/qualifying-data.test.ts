@@ -10,6 +10,7 @@ import {
   enrolmentExtraData,
   quoteExtraData,
   type SubjectKind,
+  spireExporter,
   workloadLeaf,
 } from './qualifying-data.ts';
 
@@ -143,4 +144,10 @@ test('lengths are fixed, so that no field can lend a byte to the next', () => {
   }
   assert.throws(() => workloadLeaf(1, new Uint8Array(31), ZERO_SHA256), { code: 'tpm.argument' });
   assert.throws(() => batchRoot([new Uint8Array(33)]), { code: 'tpm.argument' });
+});
+
+test('what stands for the exporter in SPIRE is of the nonce, and no other use of it', () => {
+  const nonce = new Uint8Array(32).fill(9);
+  assert.deepEqual(spireExporter(nonce), sha256(Buffer.from('lacre/spire-node/v1\0'), nonce));
+  assert.throws(() => spireExporter(new Uint8Array(31)), { code: 'tpm.argument' });
 });

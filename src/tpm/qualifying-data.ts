@@ -1,3 +1,4 @@
+import { at } from '../bytes/at.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { toHex } from '../bytes/hex.ts';
 import { sha256, ZERO_SHA256 } from '../bytes/sha256.ts';
@@ -51,17 +52,15 @@ export function batchRoot(leaves: readonly Uint8Array[]): Uint8Array {
   }
   let level = [...leaves];
   while (level.length > 1) level = parents(level);
-  return (level[0] ?? ZERO_SHA256).slice();
+  return at(level, 0).slice();
 }
 
 function parents(level: readonly Uint8Array[]): Uint8Array[] {
   const above: Uint8Array[] = [];
-  for (let index = 0; index < level.length; index += 2) {
-    const [left, right] = level.slice(index, index + 2);
-    if (left === undefined) break;
-    above.push(right === undefined ? left : sha256(NODE, left, right));
+  for (let index = 0; index + 1 < level.length; index += 2) {
+    above.push(sha256(NODE, at(level, index), at(level, index + 1)));
   }
-  return above;
+  return level.length % 2 === 0 ? above : [...above, at(level, level.length - 1)];
 }
 
 /**

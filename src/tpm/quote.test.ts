@@ -12,7 +12,7 @@ import { ALG, type HashName } from './constants.ts';
 import { parsePublicArea } from './public-area.ts';
 import { isEndorsementChild, requireEndorsementChild } from './qualified-name.ts';
 import { QUOTED_PCRS, VerifiedQuote, verifyQuote } from './quote.ts';
-import { parseSignature } from './signature.ts';
+import { isSignedBy, parseSignature } from './signature.ts';
 
 interface QuoteVector {
   note: string;
@@ -229,4 +229,32 @@ test('the qualified signer shows that the AK lives below this EK', () => {
   assert.equal(isEndorsementChild(qualifiedSigner, ek, other), false);
   const alone = sha256(fromHex('4000000b'), input.key.name);
   assert.equal(isEndorsementChild(Buffer.concat([fromHex('000b'), alone]), ek, input.key.area), true);
+});
+
+test('nobody else makes a verified quote or key', () => {
+  const { key } = inputOf(sealed);
+  assert.throws(() => Reflect.construct(VerifiedQuote, [Symbol('other'), {}, {}, key]), TypeError);
+  assert.throws(() => Reflect.construct(key.constructor, [Symbol('other'), key.area, key.scheme]), TypeError);
+});
+
+test('a signature by another kind of key than its scheme is for is none; one longer than the curve is malformed', () => {
+  const message = new Uint8Array(32);
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const byRsa = parseSignature(softSignature(rsa.privateKey, ALG.RSASSA, 'sha256', message));
+  const byEcc = parseSignature(softSignature(ec.privateKey, ALG.ECDSA, 'sha256', message));
+  assert.equal(isSignedBy(byRsa, rsa.publicKey, message), true);
+  assert.equal(isSignedBy(byRsa, ec.publicKey, message), false);
+  assert.equal(isSignedBy(byEcc, rsa.publicKey, message), false);
+  assert.equal(isSignedBy(byEcc, generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey, message), false);
+  const long = { ...byEcc, parts: [new Uint8Array(33), new Uint8Array(32)] };
+  assert.throws(() => isSignedBy(long, ec.publicKey, message), { code: 'tpm.malformed' });
+});
+
+test('RSA keys of 3072 and 4096 bits sign quotes', () => {
+  for (const modulusLength of [3072, 4096]) {
+    const pair = generateKeyPairSync('rsa', { modulusLength });
+    for (const algorithm of [ALG.RSASSA, ALG.RSAPSS])
+      assert.ok(softKey(pair, algorithm).verify({}), `${modulusLength}`);
+  }
 });

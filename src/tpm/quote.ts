@@ -9,6 +9,8 @@ import { isSignedBy, parseSignature } from './signature.ts';
 /** The PCRs that a quote must cover, of one bank, no more and no less (DESIGN section 4). */
 export const QUOTED_PCRS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14];
 
+type PcrMap = ReadonlyMap<number, Uint8Array>;
+
 const MAKE = Symbol('only verifyQuote makes one');
 
 interface Asked {
@@ -56,7 +58,7 @@ export class VerifiedQuote {
    */
   explains(values: ReadonlyMap<number, Uint8Array> | readonly Uint8Array[]): boolean {
     if (Array.isArray(values) && values.length !== this.pcrs.length) return false;
-    const ordered = this.pcrs.map((pcr, index) => (values instanceof Map ? values.get(pcr) : at(values, index)));
+    const ordered = Array.isArray(values) ? values : this.pcrs.map((pcr) => (values as PcrMap).get(pcr));
     const digest = createHash(this.pcrDigestHash);
     for (const value of ordered) {
       if (value?.length !== DIGEST_LENGTH[this.bank]) return false;
@@ -124,8 +126,4 @@ function checkSelection(attest: Attest, asked: Asked, digestHash: HashName): voi
 
 function describeBank({ hash, pcrs }: PcrSelection): string {
   return `0x${hash.toString(16)}:${pcrs.join()}`;
-}
-
-function at(values: ReadonlyMap<number, Uint8Array> | readonly Uint8Array[], index: number): Uint8Array | undefined {
-  return Array.isArray(values) ? values[index] : undefined;
 }

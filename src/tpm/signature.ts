@@ -1,7 +1,8 @@
 import { constants, type KeyObject, verify } from 'node:crypto';
+import { at } from '../bytes/at.ts';
 import { ALG, type HashName, hashOf } from './constants.ts';
 import type { SigningScheme } from './public-area.ts';
-import { curveOf, leftPad } from './public-key.ts';
+import { leftPad, namedCurve } from './public-key.ts';
 import { malformed, readStructure, unsupported } from './structure.ts';
 
 /** TPMT_SIGNATURE, Part 2, 11.3.4: parsed, not verified. */
@@ -50,7 +51,7 @@ export function isSignedBy(signature: Signature, key: KeyObject, message: Uint8A
 }
 
 function verifyEcdsa(signature: Signature, key: KeyObject, message: Uint8Array, hash: HashName): boolean {
-  const bytes = CURVE_BYTES.get(key.asymmetricKeyDetails?.namedCurve ?? '');
+  const bytes = CURVE_BYTES.get(`${{ ...key.asymmetricKeyDetails }.namedCurve}`);
   if (bytes === undefined) return false;
   if (signature.parts.some((part) => part.length > bytes)) throw malformed(WHAT, 'it is longer than the key');
   const joined = Buffer.concat(signature.parts.map((part) => leftPad(part, bytes)));
@@ -58,12 +59,9 @@ function verifyEcdsa(signature: Signature, key: KeyObject, message: Uint8Array, 
 }
 
 function first(signature: Signature): Uint8Array {
-  return signature.parts[0] ?? new Uint8Array();
+  return at(signature.parts, 0);
 }
 
 const CURVE_BYTES: ReadonlyMap<string, number> = new Map(
-  (['P-256', 'P-384', 'P-521'] as const).flatMap((name) => {
-    const curve = curveOf(name);
-    return curve === undefined ? [] : [[curve.ecdhName, curve.coordinateBytes] as const];
-  }),
+  (['P-256', 'P-384', 'P-521'] as const).map(namedCurve).map((curve) => [curve.ecdhName, curve.coordinateBytes]),
 );
