@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { AK_ATTRIBUTES, forgePublicArea } from '../../test/simulator/soft-key.ts';
+import { AK_ATTRIBUTES, EK_ATTRIBUTES, forgePublicArea } from '../../test/simulator/soft-key.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { fromHex, toHex } from '../bytes/hex.ts';
 import { isLacreError, type LacreError } from '../lacre-error.ts';
