@@ -138,8 +138,10 @@ function isFreshForAll(
   return matches.length === context.entries.match(verdict, 0).matches.length;
 }
 
+/** By whichever clock says more: setting the server's clock back makes no evidence younger. */
 export function evidenceAgeMs({ evidence, deps }: SessionContext): number {
-  return evidence === undefined ? Number.POSITIVE_INFINITY : deps.clock.now().getTime() - evidence.time.getTime();
+  if (evidence === undefined) return Number.POSITIVE_INFINITY;
+  return Math.max(deps.clock.now().getTime() - evidence.time.getTime(), performance.now() - evidence.steadyMs);
 }
 
 async function sign(
@@ -322,7 +324,7 @@ function identitiesOf(
       expiresAtUnixMs: BigInt(svid.notAfter.getTime()),
       hint: matched.entry.hint,
     })),
-    evidenceAgeMs: BigInt(Math.max(0, evidenceAgeMs(context))),
+    evidenceAgeMs: BigInt(Math.ceil(evidenceAgeMs(context))),
   });
 }
 

@@ -66,3 +66,17 @@ test('an idle agent always holds one with half of its life left', () => {
     assert.ok(best >= 2_250, `${best} ms left at ${ms}`);
   }
 });
+
+test('setting the clock back makes no nonce live longer', () => {
+  let steadyMs = 1000;
+  const nonces = new NonceBook(
+    (length) => new Uint8Array(randomBytes(length)),
+    () => steadyMs,
+  );
+  const [first, second] = nonces.refill(START, 30_000);
+  assert.ok(first && second);
+  steadyMs += 4_999;
+  assert.equal(nonces.take(first.value, after(1)).madeAtSteadyMs, 1000);
+  steadyMs += 2;
+  assert.throws(() => nonces.take(second.value, after(1)), unknown);
+});

@@ -12,6 +12,8 @@ export interface OpenNonce {
   readonly value: Uint8Array;
   /** When it was made: evidence is as old as its nonce. */
   readonly madeAt: Date;
+  /** The same by a clock that nobody sets (performance.now). */
+  readonly madeAtSteadyMs: number;
   readonly lifetimeMs: number;
   /** Counts up within a session: tells whether something was sent before this nonce. */
   readonly number: number;
@@ -24,10 +26,13 @@ export interface OpenNonce {
 export class NonceBook {
   readonly #open = new Map<string, OpenNonce>();
   readonly #random: (length: number) => Uint8Array;
+  readonly #steady: () => number;
   #made = 0;
 
-  constructor(random: (length: number) => Uint8Array) {
+  /** @param steady a clock in milliseconds that is never set: whoever sets the server's clock back makes nothing live longer. */
+  constructor(random: (length: number) => Uint8Array, steady: () => number = () => performance.now()) {
     this.#random = random;
+    this.#steady = steady;
   }
 
   /** Number that the next nonce will have. */
@@ -46,7 +51,7 @@ export class NonceBook {
   /** Now and then: makes one where the youngest has lived half its life, so that an idle agent holds one that lasts. */
   renew(now: Date, smallestEvidenceAgeMs: number): OpenNonce[] {
     this.#forget(now);
-    const young = [...this.#open.values()].some((nonce) => ageMs(nonce, now) < nonce.lifetimeMs / 2);
+    const young = [...this.#open.values()].some((nonce) => this.#ageMs(nonce, now) < nonce.lifetimeMs / 2);
     return young || this.#open.size >= OUTSTANDING ? [] : [this.#make(now, smallestEvidenceAgeMs)];
   }
 
@@ -57,7 +62,7 @@ export class NonceBook {
   take(value: Uint8Array, now: Date): OpenNonce {
     const nonce = value.length === 32 ? this.#open.get(toHex(value)) : undefined;
     if (nonce !== undefined) this.#open.delete(toHex(value));
-    if (nonce === undefined || expired(nonce, now)) {
+    if (nonce === undefined || this.#expired(nonce, now)) {
       throw new LacreError(
         'server.nonce.unknown',
         'the nonce of this evidence was never given out on this connection, was used already, or has expired',
@@ -70,26 +75,25 @@ export class NonceBook {
   #make(now: Date, smallestEvidenceAgeMs: number): OpenNonce {
     const value = this.#random(32);
     const lifetimeMs = nonceLifetimeMs(smallestEvidenceAgeMs);
-    const nonce: OpenNonce = { value, madeAt: now, lifetimeMs, number: this.#made++ };
+    const nonce: OpenNonce = { value, madeAt: now, madeAtSteadyMs: this.#steady(), lifetimeMs, number: this.#made++ };
     this.#open.set(toHex(value), nonce);
     return nonce;
   }
 
   #forget(now: Date): void {
-    for (const [key, nonce] of this.#open) if (expired(nonce, now)) this.#open.delete(key);
+    for (const [key, nonce] of this.#open) if (this.#expired(nonce, now)) this.#open.delete(key);
+  }
+
+  #expired(nonce: OpenNonce, now: Date): boolean {
+    return now.getTime() < nonce.madeAt.getTime() || this.#ageMs(nonce, now) > nonce.lifetimeMs;
+  }
+
+  #ageMs(nonce: OpenNonce, now: Date): number {
+    return Math.max(now.getTime() - nonce.madeAt.getTime(), this.#steady() - nonce.madeAtSteadyMs);
   }
 }
 
 export function nonceLifetimeMs(smallestEvidenceAgeMs: number): number {
   const quarter = Math.floor(smallestEvidenceAgeMs / 4);
   return Math.max(SHORTEST_LIFETIME_MS, Math.min(LONGEST_LIFETIME_MS, quarter));
-}
-
-function expired(nonce: OpenNonce, now: Date): boolean {
-  const age = ageMs(nonce, now);
-  return age < 0 || age > nonce.lifetimeMs;
-}
-
-function ageMs(nonce: OpenNonce, now: Date): number {
-  return now.getTime() - nonce.madeAt.getTime();
 }

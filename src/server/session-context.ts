@@ -22,6 +22,8 @@ const ANSWERS_PER_MESSAGE = 32;
 export interface CurrentEvidence {
   /** When its nonce was made. */
   readonly time: Date;
+  /** The same by performance.now. */
+  readonly steadyMs: number;
   readonly host: Verdict;
 }
 

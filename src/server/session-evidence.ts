@@ -45,7 +45,7 @@ export async function handleEvidence(context: SessionContext, evidence: Evidence
   const epoch = await enterEpoch(context, point, nonce);
   const before = context.last;
   const host = context.state.judgeHost(nonce.madeAt);
-  context.last = { time: nonce.madeAt, host };
+  context.last = { time: nonce.madeAt, steadyMs: nonce.madeAtSteadyMs, host };
   context.evidence = context.last;
   context.entries.appraised(host);
   for (const id of batch.confirms) context.subscriptions.confirm(id);

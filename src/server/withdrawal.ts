@@ -24,7 +24,7 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
   if (last === undefined || context.outbox.ended) return;
   saveTaints(context);
   const host = state.judgeHost(last.time);
-  context.last = { time: last.time, host };
+  context.last = { ...last, host };
   if (context.evidence !== undefined) context.evidence = context.last;
   if (!host.trusted) {
     const fatal = host.findings.find((finding) => finding.fatal);

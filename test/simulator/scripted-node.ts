@@ -61,6 +61,7 @@ import {
   POOL_BASE,
   SYSTEM,
 } from './approved-system.ts';
+import type { BootedSystem } from './event-log.ts';
 import { KernelSimulator } from './kernel-simulator.ts';
 import { SoftwareTpm } from './software-tpm.ts';
 import { TpmProxy } from './tpm-proxy.ts';
@@ -257,14 +258,21 @@ export class ScriptedNode {
     this.#ak = ak;
   }
 
-  /** @param bank that the TPM has PCRs of, and no other */
-  static async boot(bank: PcrBank = 'sha256', options: TpmOptions = {}): Promise<ScriptedNode> {
+  /**
+   * @param bank that the TPM has PCRs of, and no other
+   * @param booted what it boots otherwise than the machine that `TestServer.approve` approves
+   */
+  static async boot(
+    bank: PcrBank = 'sha256',
+    options: TpmOptions = {},
+    booted: Partial<BootedSystem> = {},
+  ): Promise<ScriptedNode> {
     const directory = await mkdtemp(join(tmpdir(), 'lacre-node-'));
     const tpm = await SoftwareTpm.create({ directory: join(directory, 'tpm'), banks: bank });
     await tpm.start();
     const path = join(directory, 'proxy.sock');
     const proxy = await TpmProxy.start({ upstream: tpm.address, path });
-    const kernel = await bootKernel(directory, path, bank);
+    const kernel = await bootKernel(directory, path, bank, { ...SYSTEM, ...booted });
     const client = await TpmClient.open(`unix:${path}`, options);
     const { public: ekPublic, certificate } = await client.createEndorsementKey();
     const ak = await client.createAttestationKey();
@@ -412,7 +420,8 @@ export class ScriptedNode {
     await this.#kernel.close();
     await this.tpm.restart();
     await this.proxy.disconnect();
-    this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'), this.#kernel.bank);
+    const { bank, system } = this.#kernel;
+    this.#kernel = await bootKernel(this.directory, join(this.directory, 'proxy.sock'), bank, system);
     // The first call notices that the old connection is gone.
     const again = () => this.client.createAttestationKey(this.#ak);
     this.#ak = await again().catch(again);
@@ -436,8 +445,13 @@ export interface EnrolChange {
   readonly list?: Uint8Array;
 }
 
-async function bootKernel(directory: string, proxyPath: string, bank: PcrBank): Promise<KernelSimulator> {
-  const kernel = await KernelSimulator.boot({ tpm: `unix:${proxyPath}`, directory, system: SYSTEM, bank });
+async function bootKernel(
+  directory: string,
+  proxyPath: string,
+  bank: PcrBank,
+  system: BootedSystem,
+): Promise<KernelSimulator> {
+  const kernel = await KernelSimulator.boot({ tpm: `unix:${proxyPath}`, directory, system, bank });
   await kernel.measureHost({ path: '/init', sha256: digestOf('host /init') });
   await kernel.measureHost({ path: '/sbin/init', sha256: digestOf('host /sbin/init') });
   return kernel;
