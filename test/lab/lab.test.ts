@@ -180,7 +180,7 @@ test('the same with an unmodified SPIRE: it gives identities to whom the plugins
     const { container: name, noticedAfterMs, stoppedAfterMs, kept, othersRunning } = report.drift;
     assert.deepEqual({ name, kept, othersRunning }, { name: 'orders', kept: true, othersRunning: true });
     assert.ok(noticedAfterMs !== null && noticedAfterMs >= 0 && noticedAfterMs < 10_000, `${noticedAfterMs} ms`);
-    assert.ok(stoppedAfterMs !== null && stoppedAfterMs < 30_000, `${stoppedAfterMs} ms`);
+    assert.ok(stoppedAfterMs !== null && stoppedAfterMs < 60_000, `${stoppedAfterMs} ms`);
   });
 
   await t.test('nothing of it is left', () => {
