@@ -15,6 +15,7 @@ import { loadNative, type Native } from './native.ts';
 import { openPodman } from './podman.ts';
 import { BED_IMAGE, BED_UID_BASE, bedMissing, makePodmanBed, type PodmanBed } from './podman-bed.ts';
 import { PodmanFiles } from './podman-files.ts';
+import { Proc } from './proc.ts';
 
 /**
  * `sleep`: does nothing. `connect PATH`: connects and waits. `fork PATH`: a child of its own connects. `leave PATH`: a
@@ -310,6 +311,33 @@ describe('real containers of podman', { skip }, () => {
     await watch.look();
     assert.notEqual(claimOf(id).initStartTicks, first);
     bed.remove('again');
+  });
+
+  test('what was refreshed a moment ago is left to the next look; a look that is asked for leaves nothing', async () => {
+    const id = bed.run('refreshed', 12, BED_IMAGE, 'sleep');
+    let [reads, looks, refreshes] = [0, 0, 0];
+    const proc = new Proc();
+    proc.mountInfo = (pid) => {
+      if (pid === watch.containers.get(id)?.initPid) reads += 1;
+      return bed.proc.mountInfo(pid);
+    };
+    const podman = openPodman(bed.place);
+    const list = () => {
+      looks += 1;
+      return podman.list();
+    };
+    const watch = new ContainerWatch({ source: { name: podman.name, list }, proc, intervalMs: 400 });
+    await watch.start();
+    [reads, looks] = [0, 0];
+    for (; looks < 4; refreshes += 1, await sleep(20)) await watch.refresh(id);
+    assert.ok(reads - refreshes < looks, `${reads} reads for ${refreshes} refreshes and ${looks} looks`);
+    const before = reads;
+    await watch.look();
+    assert.ok(reads > before, 'asked for');
+    const asked = reads;
+    await until(() => reads > asked);
+    await watch.stop();
+    bed.remove('refreshed');
   });
 
   test('files that a crash or an attacker left behind end in one error, and nothing is forgotten', async () => {
