@@ -9,7 +9,7 @@ import type { EpochAppraisal } from './epoch-appraisal.ts';
 import { type Finding, fatalFinding, toldFinding } from './finding.ts';
 import { HostJudge, judgeTool } from './host-file.ts';
 import { gradeHost, type HostGrade } from './host-grade.ts';
-import { readPolicy } from './policy-facts.ts';
+import { policyOf } from './policy-facts.ts';
 import type { HostReference } from './reference/host-reference.ts';
 import { concludeVerdict, type Verdict } from './verdict.ts';
 
@@ -32,6 +32,7 @@ export interface HostEvidence {
 
 export const HOST_SUBJECT = 'host';
 const GRADES: readonly HostGrade[] = ['open', 'standard', 'sealed'];
+const matches = new WeakMap<ReplayedBoot, WeakMap<HostReference, BootMatch>>();
 const judges = new WeakMap<HostReference, HostJudge>();
 
 /**
@@ -50,7 +51,7 @@ export function appraiseHost(evidence: HostEvidence): Verdict {
     );
     return concludeVerdict(HOST_SUBJECT, [unknown], [], evidenceTime);
   }
-  const match = matchBoot(evidence.boot, reference.boot);
+  const match = matchOf(evidence.boot, reference);
   const booted = match.findings.map((finding) => bootFinding(finding, evidence, reference));
   const listed = [...aggregateFindings(evidence), ...fileFindings(epoch, reference)];
   const { grade, reasons } = gradeHost({
@@ -136,6 +137,15 @@ function fileFindings(epoch: EpochAppraisal, reference: HostReference): Finding[
   return [...executed.findings(HOST_SUBJECT), ...read.findings(HOST_SUBJECT), ...(dropped > 0 ? [over] : [])];
 }
 
+/** Neither a boot nor reference values ever change: they are compared once. */
+function matchOf(boot: ReplayedBoot, reference: HostReference): BootMatch {
+  const known = matches.get(boot) ?? new WeakMap<HostReference, BootMatch>();
+  matches.set(boot, known);
+  const match = known.get(reference) ?? matchBoot(boot, reference.boot);
+  known.set(reference, match);
+  return match;
+}
+
 function toolFindings(epoch: EpochAppraisal): Finding[] {
   return epoch.host.judged(judgeTool, judgeTool).executed.findings(HOST_SUBJECT);
 }
@@ -146,7 +156,7 @@ function hostSelectors(
   reference: HostReference,
   match: BootMatch,
 ): string[] {
-  const reads = readPolicy(reference.policy, reference.uidPoolBase).measuresReads && grade !== 'open';
+  const reads = policyOf(reference).measuresReads && grade !== 'open';
   return [
     ...GRADES.slice(0, GRADES.indexOf(grade) + 1).map((name) => `lacre:host:${name}`),
     `lacre:root:${rootOfTrust}`,

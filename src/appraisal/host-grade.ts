@@ -5,7 +5,7 @@ import { type CommandLineFacts, readCommandLine } from './command-line-facts.ts'
 import type { EpochAppraisal } from './epoch-appraisal.ts';
 import { type Finding, toldFinding } from './finding.ts';
 import type { FindingCode } from './finding-code.ts';
-import { readPolicy } from './policy-facts.ts';
+import { policyOf } from './policy-facts.ts';
 import type { HostReference } from './reference/host-reference.ts';
 import { UNTRUSTED_PCR } from './sighting.ts';
 
@@ -64,7 +64,7 @@ function policyReasons({ reference, match, epoch }: GradeInput): Finding[] {
     reasons.push(
       none('appraisal.policy.unproven', 'the reference values do not hold the policy that the initrd loads'),
     );
-  const policy = readPolicy(reference.policy, reference.uidPoolBase);
+  const policy = policyOf(reference);
   if (!policy.measuresHost)
     reasons.push(
       none('appraisal.policy.weak', 'the policy does not measure every execution, map and module of the host'),

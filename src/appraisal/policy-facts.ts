@@ -57,6 +57,15 @@ export function readPolicy(policy: string, uidPoolBase: number): PolicyFacts {
   };
 }
 
+const read = new WeakMap<object, PolicyFacts>();
+
+/** As `readPolicy`, once for each set of reference values, which never change. */
+export function policyOf(reference: { readonly policy: string; readonly uidPoolBase: number }): PolicyFacts {
+  const known = read.get(reference) ?? readPolicy(reference.policy, reference.uidPoolBase);
+  read.set(reference, known);
+  return known;
+}
+
 /** No rule before those of the pool measures an execution without its owner: it would match first. */
 function noUnowned(rules: readonly Rule[], pool: string): boolean {
   const executes = (rule: Rule) =>

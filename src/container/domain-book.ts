@@ -62,6 +62,7 @@ export class DomainBook {
   readonly #nodeWide = new Map<string, AttributionReason>();
   readonly #opened: Set<string>;
   #misses = 0;
+  #version = 0;
   readonly #ranges = new RangeIndex();
   #current = new Map<string, Standing>();
 
@@ -87,8 +88,14 @@ export class DomainBook {
     return this.#misses;
   }
 
+  /** Grows with whatever `memory` may hold. */
+  get version(): number {
+    return this.#version;
+  }
+
   /** Takes in news of the node, and judges every container anew. Throws container.oversized. */
   apply(news: ContainerNews): void {
+    this.#version++;
     if (news.complete) this.#running.clear();
     for (const id of news.gone) {
       this.#running.delete(id);

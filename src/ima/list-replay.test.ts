@@ -314,7 +314,7 @@ test('after a malformed entry the replay is over', () => {
   assert.throws(() => replay.verify(softQuote(FIXED), FIXED), { code: 'ima.entry.pcr' });
 });
 
-test('in turns: the same result, with a pause at least every 8,192 prefixes, and no growth meanwhile', async () => {
+test('in turns: the same result, with a pause at least every 4,096 prefixes, and no growth meanwhile', async () => {
   const count = 20_000;
   const list = Buffer.concat(
     Array.from({ length: count }, (_, i) => listEntry({ path: `/bin/${i}`, template: 'ima-ng' })),

@@ -23,7 +23,7 @@ export interface ProvenRange {
 /** Gives the event loop a turn; between two calls at most about 10 ms of work are done. */
 export type Pause = () => Promise<void>;
 
-const PREFIXES_PER_TURN = 8192;
+const PREFIXES_PER_TURN = 4096;
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -37,7 +37,7 @@ export class ListReplay {
   readonly #reader = new EntryReader();
   readonly #pending: PendingPrefixes;
   /** Ends of the pending entries in the list, so that a proven prefix has a byte offset. */
-  readonly #ends: number[] = [];
+  #ends: number[] = [];
   #verifiedIndex: number;
   #verifiedOffset: number;
   #offset: number;
@@ -182,7 +182,7 @@ export class ListReplay {
     const from = this.#verifiedIndex;
     if (result > 0) {
       this.#verifiedOffset = at(this.#ends, result - 1);
-      this.#ends.splice(0, result);
+      this.#ends = this.#ends.slice(result);
       this.#pending.drop(result);
       this.#verifiedIndex += result;
     }

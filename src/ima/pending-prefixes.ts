@@ -97,9 +97,11 @@ export class PendingPrefixes {
 
   /** Values after the first `count` pending entries. */
   at(count: number): ListPcrs {
-    const walk = this.walk();
-    while (walk.count > count) walk.back();
-    return walk.pcrs();
+    this.finish();
+    const last = this.#last.map((at, slot) =>
+      at < count ? at : count === 0 ? -1 : this.#slots.lastIndexOf(slot, count - 1),
+    );
+    return new PrefixWalk(this.#base, this.#values, this.#slots, this.#before, count, last).pcrs();
   }
 
   /** Takes the first `count` entries as proven: they are forgotten, and their PCR values become the start. */

@@ -19,7 +19,7 @@ export const LIMITS = {
   /** Entries with an owner above the pool base and no recorded range, kept until their container is told. */
   orphanEntries: 100_000,
   /** Entries that no quote covers yet: each is held in memory until one does. */
-  unquotedEntries: 500_000,
+  unquotedEntries: 1_100_000,
   /** Bad entries kept and stored for one domain; more change no verdict. */
   taintsPerDomain: 256,
   parkedNodes: 1024,
@@ -31,7 +31,7 @@ export const LIMITS = {
   attestBytes: 2048,
   signatureBytes: 2048,
   textBytes: 1024,
-  /** TLS connections at once, and from one address. */
+  /** TLS connections at once beyond the configured sessions, and from one address. */
   connections: 4096,
   connectionsPerAddress: 64,
   /** Enrolments at once: each may hold a replay. */

@@ -39,7 +39,7 @@ export function createNodeListener(deps: ServerDeps): NodeListener {
   const rotate = () => server.setSecureContext(tlsOptions(deps));
   deps.events.on('bundleChanged', rotate);
   return {
-    listen: (address) => listen(server, address),
+    listen: (address) => listen(server, address, deps.config.limits.sessions),
     close: async () => {
       deps.events.off('bundleChanged', rotate);
       registry.close(new LacreError('server.stopping', 'the server is stopping'));
@@ -143,9 +143,13 @@ function countAddress(socket: Socket, perAddress: Map<string, number>): void {
   });
 }
 
-function listen(server: Http2SecureServer, address: { host: string; port: number }): Promise<AddressInfo> {
+function listen(
+  server: Http2SecureServer,
+  address: { host: string; port: number },
+  sessions: number,
+): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
-    server.maxConnections = LIMITS.connections;
+    server.maxConnections = sessions + LIMITS.connections;
     server.once('error', reject);
     server.listen(address.port, address.host, () => {
       server.off('error', reject);

@@ -9,7 +9,7 @@ import { parseEventLog } from '../boot/event-log.ts';
 import { bankOf, type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
 import { equalBytes } from '../bytes/equal.ts';
 import { sha256, sha256Hex } from '../bytes/sha256.ts';
-import type { BookMemory } from '../container/domain-book.ts';
+import type { BookMemory, DomainBook } from '../container/domain-book.ts';
 import {
   type ClaimedContainer,
   type ClaimedRecord,
@@ -68,6 +68,8 @@ export class NodeState {
   /** A quote covers more of the list than the last one that was asked about. */
   #moved = true;
   #savedBook = '';
+  #savedOf: DomainBook | undefined;
+  #savedVersion = 0;
   #savedMisses = 0;
   #host: Verdict | undefined;
 
@@ -329,6 +331,8 @@ export class NodeState {
 
   /** The domains' memory, JSON, where it changed since `bookSaved`. */
   unsavedBook(): string | undefined {
+    const { book: current } = this.#containers;
+    if (this.#savedBook !== '' && this.#savedOf === current && this.#savedVersion === current.version) return undefined;
     const book = JSON.stringify(this.#containers.book.memory());
     return book === this.#savedBook ? undefined : book;
   }
@@ -340,6 +344,8 @@ export class NodeState {
 
   bookSaved(book: string): void {
     this.#savedBook = book;
+    this.#savedOf = this.#containers.book;
+    this.#savedVersion = this.#savedOf.version;
     this.#savedMisses = this.#containers.book.misses;
   }
 

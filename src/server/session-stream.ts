@@ -21,7 +21,7 @@ import { Subscriptions } from './session-subscriptions.ts';
 import type { NodeRow } from './store-nodes.ts';
 import { judgeAnew, withdrawNode } from './withdrawal.ts';
 
-const TICK_MS = 250;
+const TICK_MS = 500;
 
 /**
  * One session of a node: a stream each way (lacre.v1.Node.Attest). Messages are handled one after another, so that a

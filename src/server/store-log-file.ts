@@ -71,12 +71,13 @@ export class LogFile {
       this.#syncing = false;
       if (this.#closed) closeSync(fd);
     }
-    if (this.#closed || this.#checkpointing) return;
+    if (this.#closed || this.#checkpointing || performance.now() < this.#notBefore) return;
+    this.#notBefore = performance.now() + CHECKPOINT_PAUSE_MS;
     const size = await stat(fd).then(
       (facts) => facts.size,
       () => 0,
     );
-    if (size > CHECKPOINT_BYTES && !this.#closed && performance.now() > this.#notBefore) this.#checkpoint();
+    if (size > CHECKPOINT_BYTES && !this.#closed) this.#checkpoint();
   }
 
   #open(): number {
@@ -86,7 +87,6 @@ export class LogFile {
 
   #checkpoint(): void {
     this.#checkpointing = true;
-    this.#notBefore = performance.now() + CHECKPOINT_PAUSE_MS;
     if (this.#worker === undefined) {
       this.#worker = new Worker(CHECKPOINTER, { eval: true, workerData: this.#path, execArgv: [] });
       this.#worker.unref();

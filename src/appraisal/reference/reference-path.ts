@@ -22,6 +22,8 @@ export function checkReferencePath(path: string): void {
   }
 }
 
+/** Most paths: nothing to spell in another way. */
+const PLAIN = /^[\x21-\x7e]*$/;
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
 
 /**
@@ -29,6 +31,7 @@ const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
  * what cannot be printed. For paths that are escaped already (pathText, measuredName); doing it twice changes nothing.
  */
 export function listSpelling(path: string): string {
+  if (PLAIN.test(path)) return path;
   return path
     .replaceAll(' ', '_')
     .replace(UNPRINTABLE, (character) =>
