@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 // Preloaded into the server by bench/nodes.ts: tells its event loop delay, memory and CPU since it was asked last.
 
@@ -10,12 +12,15 @@ export interface ProbeFigures {
   readonly loopP99Ms: number;
   readonly loopMaxMs: number;
   readonly rssMb: number;
+  /** After a collection, as the next. */
   readonly heapMb: number;
   readonly externalMb: number;
   readonly cpuSeconds: number;
   readonly utilization: number;
 }
 
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 const RESOLUTION_MS = 10;
 const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 delays.enable();
@@ -38,14 +43,16 @@ process.on('message', async () => {
   }
   const { user, system } = process.cpuUsage(cpu);
   const memory = process.memoryUsage();
+  collect();
+  const kept = process.memoryUsage();
   const ms = (ns: number) => Math.max(0, ns / 1e6 - RESOLUTION_MS);
   const figures: ProbeFigures = {
     loopP50Ms: ms(delays.percentile(50)),
     loopP99Ms: ms(delays.percentile(99)),
     loopMaxMs: ms(delays.max),
     rssMb: memory.rss / 2 ** 20,
-    heapMb: memory.heapUsed / 2 ** 20,
-    externalMb: (memory.external + memory.arrayBuffers) / 2 ** 20,
+    heapMb: kept.heapUsed / 2 ** 20,
+    externalMb: kept.external / 2 ** 20,
     cpuSeconds: (user + system) / 1e6,
     utilization: performance.eventLoopUtilization(loop).utilization,
   };

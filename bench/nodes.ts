@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { KeyUsageFlags } from '@peculiar/asn1-x509';
+import { SEA } from '../scripts/build-executable.ts';
 import { pem } from '../src/bytes/pem.ts';
 import { AdminClient } from '../src/cli/admin-client.ts';
 import { Admin } from '../src/proto/lacre/v1/admin_pb.ts';
@@ -19,7 +20,8 @@ import type { FleetPlan } from './nodes-fleet.ts';
 import type { ProbeFigures } from './nodes-probe.ts';
 
 // A fleet of simulated nodes against one real server, each in processes of their own: `node bench/nodes.ts COUNT SECONDS
-// SEED [WORKLOADS] [ENTRIES]`. Real TLS 1.3, protocol and store; TPMs in native crypto. Prints one line of JSON.
+// SEED [WORKLOADS] [ENTRIES]`. Real TLS 1.3, protocol and store; TPMs in native crypto; the
+// server runs from source with the flags of the executable. Prints JSON.
 
 const TRUST_DOMAIN = 'lacre.test';
 const NODES_PER_PROCESS = 5000;
@@ -113,7 +115,7 @@ async function startServer(directory: string) {
   await writeFile(config, lines.join('\n'));
   const probePath = fileURLToPath(new URL('nodes-probe.ts', import.meta.url));
   const server = fork(fileURLToPath(new URL('../test/simulator/run-server.ts', import.meta.url)), [config], {
-    execArgv: ['--import', probePath],
+    execArgv: [...SEA.execArgv, '--import', probePath],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   for (let tries = 0; !existsSync(adminSocket) && tries < 500; tries++) await delay(20);

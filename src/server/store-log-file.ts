@@ -55,9 +55,12 @@ export class LogFile {
   close(): void {
     this.#closed = true;
     void this.#worker?.terminate();
-    // A write under way closes the file at its end.
-    if (this.#fd === undefined || this.#syncing) return;
-    closeSync(this.#fd);
+    if (!this.#syncing) this.#closeFile();
+  }
+
+  /** Once no write is under way. */
+  #closeFile(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
   }
 
@@ -69,7 +72,7 @@ export class LogFile {
       await sync(fd);
     } finally {
       this.#syncing = false;
-      if (this.#closed) closeSync(fd);
+      if (this.#closed) this.#closeFile();
     }
     if (this.#closed || this.#checkpointing || performance.now() < this.#notBefore) return;
     this.#notBefore = performance.now() + CHECKPOINT_PAUSE_MS;
