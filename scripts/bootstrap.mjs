@@ -106,12 +106,15 @@ switch (what) {
     installPackages(['lab', 'test'], { say, fail, optional: true });
     process.exit(await become(node, [join(root, 'bench/main.ts'), ...args]));
     break;
+  case 'fuzz':
+    process.exit(await become(node, [join(root, 'test/fuzz/engine/main.ts'), ...args]));
+    break;
   case 'generate':
     process.exit(await steps([['generate', node, ['scripts/generate.ts']]]));
     break;
   default:
     fail(
-      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate, npm run bench or npm run lacre`,
+      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate, npm run bench, npm run fuzz or npm run lacre`,
       2,
     );
 }

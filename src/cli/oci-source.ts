@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
-import { tarEntries } from './tar-file.ts';
+import { type TarEntry, tarEntries } from './tar-file.ts';
 
 const DIGEST = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const DESCRIPTOR = z.object({
@@ -84,7 +84,7 @@ async function resolveManifest(
   platform: string,
 ): Promise<{ bytes: Uint8Array; digest: string }> {
   const bytes = await readBlob(folder, descriptor);
-  const inner = INDEX.safeParse(JSON.parse(new TextDecoder().decode(bytes)));
+  const inner = INDEX.safeParse(parse(z.unknown(), bytes, descriptor.digest));
   if (!inner.success) return { bytes, digest: descriptor.digest };
   const fitting = inner.data.manifests.filter((m) => `${m.platform?.os}/${m.platform?.architecture}` === platform);
   const [only] = fitting;
@@ -147,11 +147,22 @@ function blobPath(folder: string, digest: string): string {
 /** Takes index.json and the blobs out of an archive; every other name is passed over. */
 async function unpack(archive: string, folder: string): Promise<void> {
   await mkdir(join(folder, 'blobs', 'sha256'), { recursive: true });
+  const seen = new Set<string>();
   for await (const entry of tarEntries(archive)) {
     const name = entry.header.name.replace(/^\.\//, '');
     const wanted = name === 'index.json' || /^blobs\/sha256\/[0-9a-f]{64}$/.test(name);
-    if (wanted && entry.header.type === 'file')
-      await pipeline(entry, createWriteStream(join(folder, name), { flags: 'wx', mode: 0o600 }));
-    else entry.resume();
+    if (!wanted || entry.header.type !== 'file') entry.resume();
+    else if (seen.has(name)) throw new LacreError('cli.image.invalid', `${archive} holds ${name} twice`);
+    else await unpackFile(archive, entry, join(folder, name));
+    if (wanted) seen.add(name);
+  }
+}
+
+async function unpackFile(archive: string, entry: TarEntry, path: string): Promise<void> {
+  try {
+    await pipeline(entry, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
+  } catch (cause) {
+    const { name } = entry.header;
+    throw new LacreError('cli.file.invalid', `${name} of ${archive} cannot be unpacked`, { archive }, { cause });
   }
 }

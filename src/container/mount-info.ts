@@ -17,6 +17,8 @@ export interface MountLine {
 }
 
 const MAX_LINES = 4096;
+/** Optional fields (shared:, master:, propagate_from:, unbindable) are few. */
+const MAX_FIELDS = 64;
 const MAX_LINE_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
@@ -28,14 +30,14 @@ const BACKSLASH = 0x5c;
  * Throws container.proc.malformed.
  */
 export function parseMountInfo(bytes: Uint8Array): MountLine[] {
-  const lines = split(bytes, NEWLINE).filter((line) => line.length > 0);
-  if (lines.length > MAX_LINES) throw malformed(`${lines.length} mounts, over ${MAX_LINES}`);
-  return lines.map(parseLine);
+  return split(bytes, NEWLINE, MAX_LINES)
+    .filter((line) => line.length > 0)
+    .map(parseLine);
 }
 
 function parseLine(line: Uint8Array): MountLine {
   if (line.length > MAX_LINE_BYTES) throw malformed(`a line of ${line.length} bytes`);
-  const fields = split(line, SPACE);
+  const fields = split(line, SPACE, MAX_FIELDS);
   const dash = fields.findIndex((field, index) => index >= 6 && field.length === 1 && field[0] === 0x2d);
   const [type, source, superOptions, ...more] = fields.slice(dash + 1);
   if (dash < 0 || type === undefined || source === undefined || superOptions === undefined || more.length > 0) {
@@ -62,10 +64,12 @@ function parseLine(line: Uint8Array): MountLine {
   };
 }
 
-function split(bytes: Uint8Array, separator: number): Uint8Array[] {
+/** Parts between separators; more than `max` are refused before they are all there. */
+function split(bytes: Uint8Array, separator: number, max: number): Uint8Array[] {
   const parts: Uint8Array[] = [];
   let start = 0;
   for (let end = bytes.indexOf(separator); end >= 0; end = bytes.indexOf(separator, start)) {
+    if (parts.length >= max) throw malformed(`more than ${max} lines, or fields of one`);
     parts.push(bytes.subarray(start, end));
     start = end + 1;
   }

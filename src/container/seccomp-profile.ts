@@ -1,4 +1,5 @@
 import { sha256 } from '../bytes/sha256.ts';
+import { LacreError } from '../lacre-error.ts';
 import { listOf, objectOf, textOf, textsOf } from './json-value.ts';
 
 /** One condition on an argument of a system call, OCI runtime specification, config-linux, seccomp. */
@@ -44,7 +45,7 @@ export function parseSeccompProfile(value: unknown): SeccompProfile {
     defaultAction: textOf('linux.seccomp.defaultAction', profile['defaultAction']),
     architectures: textsOf('linux.seccomp.architectures', profile['architectures']),
     rules: rules.map(parseRule),
-    sha256: sha256(Buffer.from(JSON.stringify(value))),
+    sha256: sha256(Buffer.from(compact(value))),
   };
 }
 
@@ -76,6 +77,15 @@ function excludes({ index, op, value, valueTwo }: SeccompArgument): boolean {
   if (index !== 0 || value === undefined || valueTwo === undefined) return false;
   if (op === 'SCMP_CMP_MASKED_EQ') return (value & CLONE_NEWUSER) !== 0n && (valueTwo & CLONE_NEWUSER) === 0n;
   return op === 'SCMP_CMP_EQ' && (value & CLONE_NEWUSER) === 0n;
+}
+
+/** JSON.stringify follows what is nested by recursion, which JSON.parse does not. */
+function compact(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new LacreError('container.proc.malformed', 'linux.seccomp is nested too deeply', {}, { cause });
+  }
 }
 
 function parseRule(value: unknown): SeccompRule {
