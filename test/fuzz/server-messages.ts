@@ -1,7 +1,7 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { decodeContainer } from '../../src/container/record.ts';
 import { AttestRequestSchema, EnrolRequestSchema } from '../../src/proto/lacre/v1/node_pb.ts';
-import { parseBatch, parseRequest } from '../../src/server/batch.ts';
+import { parseBatch, parseRequests } from '../../src/server/batch.ts';
 import { parsePublicArea } from '../../src/tpm/public-area.ts';
 import { bytesOf, type FuzzTarget } from './engine/target.ts';
 
@@ -16,7 +16,7 @@ function message<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array): Mes
 
 async function attest(bytes: Uint8Array): Promise<unknown> {
   const request = message(AttestRequestSchema, bytes)?.message;
-  if (request?.case === 'request') return parseRequest(request.value);
+  if (request?.case === 'requests') return parseRequests(request.value.requests, 1024);
   if (request?.case === 'containers') return request.value.containers.map((one) => decodeContainer(one));
   if (request?.case !== 'evidence') return undefined;
   return parseBatch(request.value, 1024, (id) => (id < 4n ? new Uint8Array(32).fill(Number(id)) : undefined));
@@ -32,7 +32,7 @@ const sent = (body: object) => toBinary(AttestRequestSchema, create(AttestReques
 
 /** What a node's messages hold, as the server takes it apart. The first byte: Attest or Enrol. */
 export const target: FuzzTarget = {
-  parsers: ['src/server/batch.ts#parseRequest', 'src/server/batch.ts#parseBatch'],
+  parsers: ['src/server/batch.ts#parseRequests', 'src/server/batch.ts#parseBatch'],
   seeds: () => [
     Uint8Array.of(
       0,
@@ -41,7 +41,7 @@ export const target: FuzzTarget = {
         value: { nonce: new Uint8Array(32), attest: new Uint8Array(9), confirms: [1n, 2n] },
       }),
     ),
-    Uint8Array.of(0, ...sent({ case: 'request', value: request })),
+    Uint8Array.of(0, ...sent({ case: 'requests', value: { requests: [request] } })),
     Uint8Array.of(
       0,
       ...sent({

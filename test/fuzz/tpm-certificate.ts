@@ -1,11 +1,13 @@
 import { certificateSpki, parseEndorsementCertificate } from '../../src/tpm/certificate.ts';
 import { splitDer, trimDer } from '../../src/tpm/der-sequence.ts';
+import { tryMakerCertificate } from '../../src/tpm/maker-root.ts';
 import { type FuzzTarget, vectorField } from './engine/target.ts';
 
 export const target: FuzzTarget = {
   parsers: [
     'src/tpm/certificate.ts#parseEndorsementCertificate',
     'src/tpm/certificate.ts#certificateSpki',
+    'src/tpm/maker-root.ts#readMakerCertificate',
     'src/tpm/der-sequence.ts#trimDer',
     'src/tpm/der-sequence.ts#splitDer',
   ],
@@ -20,6 +22,7 @@ export const target: FuzzTarget = {
   maxBytes: 16_384,
   run: (bytes) => {
     for (const part of splitDer(bytes)) trimDer(part);
+    tryMakerCertificate(bytes);
     const certificate = parseEndorsementCertificate(bytes);
     return [certificate.isCa, certificateSpki(bytes)];
   },

@@ -70,6 +70,8 @@ async function keptBytes(target: FuzzTarget, bytes: Uint8Array): Promise<number>
   // Looked at closely only where it could matter: collecting garbage is slow.
   if (heldBytes() - rough < FREE_BYTES) return 0;
   first.length = 0;
+  // In a turn of its own: else the stack may still hold what was read first.
+  await new Promise(setImmediate);
   collectGarbage();
   const before = heldBytes();
   const results = [await resultOf(target, bytes)];
