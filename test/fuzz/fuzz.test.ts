@@ -19,8 +19,6 @@ const EXCUSED: Readonly<Record<string, string>> = {
   'src/agent/proc.ts#readBounded': 'reads a file within its bound',
   'src/agent/tpm-client.ts#readIntermediates': 'asks the TPM; tpm-response and tpm-certificate have its answers',
   'src/agent/tpm-endorsement.ts#readIntermediates': 'asks the TPM; tpm-response and tpm-certificate have its answers',
-  'src/identity/x509-svid.ts#parsePublicKey': 'a call',
-  'src/issuance/x509-svid.ts#parsePublicKey': 'a call',
   'src/lab/image/oci-archive.ts#readOciLayers': 'of the lab',
   'src/lab/machine/control-channel.ts#readFile': 'of the lab',
   'src/server/authority-folder.ts#read': "the server's own folder",
