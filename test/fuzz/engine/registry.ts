@@ -21,7 +21,7 @@ export async function loadTarget(name: string): Promise<FuzzTarget> {
 
 /** A line that begins an exported function or a method, and is no call. */
 const PARSER =
-  /^(?:export (?:async )?function\*?| {2}(?:static |async )*\*?)\s*((?:parse|decode|read)\w*)\s*[(<](?!.*\);$)/gm;
+  /^(?:export (?:async )?function\*? ?| {2}(?:static |async )*\*?)((?:parse|decode|read)\w*)\s*[(<](?!.*\);$)/gm;
 
 /** Everything in `src` that is called parse…, decode… or read… and can be called from outside, as `path#name`. */
 export function parsersOf(): string[] {
