@@ -1,9 +1,10 @@
-/** `npm run bench [-- --only NAME[,NAME]] [--quick] [--output json] [--list] [--profile FOLDER]`: docs/performance.md. */
+/** `npm run bench [-- --only NAME[,NAME]] [--quick] [--output json] [--list] [--profile FOLDER] [--accept]`: docs/performance.md. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { VERSION } from '../src/version.ts';
+import { acceptRatios, compareText } from './baseline.ts';
 import { Bed } from './bed.ts';
 import { describeMachine, machineSentence } from './machine.ts';
 import type { Context, Measure } from './measure.ts';
@@ -20,7 +21,7 @@ function say(text: string): void {
 }
 
 function chosen(only: string | undefined): readonly Measure[] {
-  if (only === undefined) return MEASURES;
+  if (only === undefined) return MEASURES.filter(({ onRequest }) => onRequest !== true);
   const names = only.split(',');
   const unknown = names.filter((name) => !MEASURES.some((measure) => measure.name === name));
   if (unknown.length > 0) throw new Error(`there is no measure ${unknown.join(', ')}: see --list`);
@@ -86,6 +87,7 @@ async function main(): Promise<void> {
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
       output: { type: 'string', default: 'table' },
+      accept: { type: 'boolean', default: false },
       profile: { type: 'string' },
       list: { type: 'boolean', default: false },
     },
@@ -104,6 +106,8 @@ async function main(): Promise<void> {
   await writeFile(join(folder, 'results.json'), json);
   await writeFile(join(folder, 'report.html'), reportHtml(results));
   process.stdout.write(values.output === 'json' ? json : `${machineSentence(machine)}\n\n${tableText(results)}\n`);
+  process.stderr.write(`\n${compareText(results)}\n\n`);
+  if (values.accept) acceptRatios(results);
   say('build/bench/results.json, build/bench/report.html');
   if (measures.some(({ failure }) => failure !== undefined)) process.exitCode = 1;
 }

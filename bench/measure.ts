@@ -40,11 +40,13 @@ export interface Context {
   bed(containers: number): Promise<Bed>;
 }
 
-/** A module of bench/measures. A measure that leaves the shared node unusable says so. */
+/** A module of bench/measures. One that leaves the shared node unusable says so by endsBed. */
 export interface Measure {
   readonly name: string;
   /** What it measures, in a sentence. */
   readonly about: string;
   readonly endsBed?: boolean;
+  /** Runs where it is named only. */
+  readonly onRequest?: boolean;
   run(context: Context): Promise<Outcome>;
 }

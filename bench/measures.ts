@@ -6,7 +6,9 @@ import * as lightClient from './measures/light-client.ts';
 import * as listLength from './measures/list-length.ts';
 import * as listReplay from './measures/list-replay.ts';
 import * as nodeGrowth from './measures/node-growth.ts';
+import * as nodeOverhead from './measures/node-overhead.ts';
 import * as oneQuoteEach from './measures/one-quote-each.ts';
+import * as regression from './measures/regression.ts';
 import * as spirePlugin from './measures/spire-plugin.ts';
 import * as spread from './measures/spread.ts';
 import * as verifier from './measures/verifier.ts';
@@ -24,4 +26,6 @@ export const MEASURES: readonly Measure[] = [
   idle,
   verifier,
   listReplay,
+  nodeOverhead,
+  regression,
 ];
