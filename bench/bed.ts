@@ -14,6 +14,14 @@ import type { Switches, SwitchesDone } from './program/switches.ts';
 import { type Api, FRESH_ENOUGH, outputOf, type Round, type RoundOptions, SOCKETS } from './round.ts';
 import { SpireSystem } from './spire-system.ts';
 
+/** Beds that were not disposed of yet. */
+const LIVE = new Set<Bed>();
+
+/** For a bench that is interrupted: ends what beds have started, as far as that can be done. */
+export async function endAllBeds(): Promise<void> {
+  await Promise.allSettled([...LIVE].map((bed) => bed[Symbol.asyncDispose]()));
+}
+
 /** How a bed differs from the shared one. */
 export interface BedOptions {
   /** The executable as it is shipped: without switches. */
@@ -101,6 +109,7 @@ export class Bed implements AsyncDisposable {
     await admin.approve(options.references);
     await admin.addNode();
     const bed = new Bed({ node, admin, firstsvid: client.path, executable, directory, say, options });
+    LIVE.add(bed);
     bed.#bundle = await admin.bundlePem();
     await writeFile(join(directory, 'bundle.pem'), bed.#bundle);
     await bed.startAgent();
@@ -295,6 +304,7 @@ export class Bed implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    LIVE.delete(this);
     await (await this.#spire?.catch(() => undefined))?.[Symbol.asyncDispose]();
     this.admin[Symbol.dispose]();
     await this.node[Symbol.asyncDispose]();

@@ -7,6 +7,7 @@ import * as listLength from './measures/list-length.ts';
 import * as listReplay from './measures/list-replay.ts';
 import * as nodeGrowth from './measures/node-growth.ts';
 import * as nodeOverhead from './measures/node-overhead.ts';
+import * as nodes from './measures/nodes.ts';
 import * as oneQuoteEach from './measures/one-quote-each.ts';
 import * as regression from './measures/regression.ts';
 import * as spirePlugin from './measures/spire-plugin.ts';
@@ -26,6 +27,7 @@ export const MEASURES: readonly Measure[] = [
   idle,
   verifier,
   listReplay,
+  nodes,
   nodeOverhead,
   regression,
 ];

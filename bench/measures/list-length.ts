@@ -123,7 +123,10 @@ async function untilProven(bed: Bed, count: number): Promise<void> {
   for (;;) {
     const { verifiedEntries } = await bed.admin.nodeInfo();
     if (Number(verifiedEntries) >= count) return;
-    if (performance.now() > deadline) throw new Error(`${verifiedEntries} of ${count} entries were proven`);
+    if (performance.now() > deadline)
+      throw new Error(
+        `${verifiedEntries} of ${count} entries were proven\n${bed.node.programs.log.slice(-20).join('')}`,
+      );
     await delay(100);
   }
 }
