@@ -129,9 +129,10 @@ export class Bed implements AsyncDisposable {
     if (this.#spire !== undefined) await this.#untilServed('spire', count);
   }
 
-  async startAgent(): Promise<void> {
+  /** Returns once the server trusts the node. */
+  async startAgent(timeoutMs?: number): Promise<void> {
     await this.node.startAgent(this.#bundle);
-    await this.untilAgentLogs('the server trusts this node');
+    await this.untilAgentLogs('the server trusts this node', timeoutMs);
   }
 
   /** Ends the server and starts it with other settings; the agent finds it again by itself. */
