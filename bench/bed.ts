@@ -9,18 +9,11 @@ import { interopProgram } from '../test/interop/interop-program.ts';
 import { NativeAdmin } from '../test/simulator/native-admin.ts';
 import { NativeNode } from '../test/simulator/native-node.ts';
 import { HeldStreams } from './held-streams.ts';
+import { endOnInterrupt } from './interrupt.ts';
 import { cpuOfAll } from './process-cpu.ts';
 import type { Switches, SwitchesDone } from './program/switches.ts';
 import { type Api, FRESH_ENOUGH, outputOf, type Round, type RoundOptions, SOCKETS } from './round.ts';
 import { SpireSystem } from './spire-system.ts';
-
-/** Beds that were not disposed of yet. */
-const LIVE = new Set<Bed>();
-
-/** For a bench that is interrupted: ends what beds have started, as far as that can be done. */
-export async function endAllBeds(): Promise<void> {
-  await Promise.allSettled([...LIVE].map((bed) => bed[Symbol.asyncDispose]()));
-}
 
 /** How a bed differs from the shared one. */
 export interface BedOptions {
@@ -66,6 +59,7 @@ export class Bed implements AsyncDisposable {
   #spire: Promise<SpireSystem> | undefined;
   #order = 0;
   #bundle = '';
+  #settled: () => void = () => undefined;
   readonly #options: BedOptions;
   readonly #say: (text: string) => void;
 
@@ -109,7 +103,7 @@ export class Bed implements AsyncDisposable {
     await admin.approve(options.references);
     await admin.addNode();
     const bed = new Bed({ node, admin, firstsvid: client.path, executable, directory, say, options });
-    LIVE.add(bed);
+    bed.#settled = endOnInterrupt(() => bed[Symbol.asyncDispose]());
     bed.#bundle = await admin.bundlePem();
     await writeFile(join(directory, 'bundle.pem'), bed.#bundle);
     await bed.startAgent();
@@ -305,7 +299,7 @@ export class Bed implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    LIVE.delete(this);
+    this.#settled();
     await (await this.#spire?.catch(() => undefined))?.[Symbol.asyncDispose]();
     this.admin[Symbol.dispose]();
     await this.node[Symbol.asyncDispose]();

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { VERSION } from '../src/version.ts';
 import { acceptRatios, compareText } from './baseline.ts';
-import { Bed, endAllBeds } from './bed.ts';
+import { Bed } from './bed.ts';
+import { watchInterrupts } from './interrupt.ts';
 import { describeMachine, machineSentence } from './machine.ts';
 import type { Context, Measure } from './measure.ts';
 import { MEASURES } from './measures.ts';
@@ -96,8 +97,7 @@ async function main(): Promise<void> {
     for (const { name, about } of MEASURES) process.stdout.write(`${name.padEnd(18)} ${about}\n`);
     return;
   }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void endAllBeds().then(() => process.exit(130)));
+  watchInterrupts();
   const machine = describeMachine();
   say(machineSentence(machine));
   const measures = await runAll(chosen(values.only), values.quick, await profilesFolder(values.profile));

@@ -13,6 +13,7 @@ import { startMachine } from '../../src/lab/machine/machine.ts';
 import { makeTpm, startTpm } from '../../src/lab/machine/software-tpm.ts';
 import { Progress } from '../../src/lab/progress.ts';
 import { path } from '../core-run.ts';
+import { endOnInterrupt } from '../interrupt.ts';
 import type { Context, Outcome } from '../measure.ts';
 import { figure, median } from '../statistics.ts';
 
@@ -71,6 +72,7 @@ export async function run({ quick, say }: Context): Promise<Outcome> {
 async function bootAndStart(node: BuiltNode, program: string, quick: boolean, signal: AbortSignal): Promise<Starts> {
   await endLeftOver();
   const run = await LabRun.make();
+  const settled = endOnInterrupt(() => run.end());
   try {
     const tpmFolder = join(run.folder, 'tpm');
     await mkdir(tpmFolder);
@@ -89,6 +91,7 @@ async function bootAndStart(node: BuiltNode, program: string, quick: boolean, si
     control.close();
     return { againMs: median(again), firstMs };
   } finally {
+    settled();
     await run.end();
   }
 }
