@@ -80,7 +80,7 @@ async function bootAndStart(node: BuiltNode, program: string, quick: boolean, si
     await run.own(await startTpm(tpm));
     const { kernel, initrd, root, data } = node;
     const disks = { kernel, initrd, root, data, keepsData: false };
-    const machine = await startMachine({ ...disks, tpm, folder: run.folder, relayCommand: undefined });
+    const machine = await startMachine({ ...disks, tpm, folder: run.folder, relays: new Map() });
     await run.own(machine.service);
     const control = await ControlChannel.open(machine.controlSocket, BOOT_TIME_LIMIT_MS, signal);
     await control.writeFile(PROGRAM, await readFile(program), { mode: 0o755 });
