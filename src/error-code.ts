@@ -237,6 +237,7 @@ export const ERROR_CODES = {
   'spire.node.protocol': invalid('a payload, challenge or response of node attestation is malformed or out of order'),
   'spire.node.trust-domain': refused('node attestation brought plugins of two trust domains together'),
   'spire.node.refused': refused('spire-server ended the attestation of the node'),
+  'spire.workload.pid': invalid('a plugin was asked about a pid that no process can have'),
   'spire.workload.refused': refused(
     'the workload is not trusted, or lacks what the plugin requires, so it has no selectors',
   ),

@@ -85,7 +85,9 @@ export class HostWatch {
     const { action, trustDomain, log } = this.#options;
     const prefix = `spiffe://${trustDomain}`;
     const acted = this.#done.get(spiffeId);
-    if (!spiffeId.startsWith(`${prefix}/`) || performance.now() - (acted ?? -AGAIN_MS) < AGAIN_MS) return;
+    // Agents of other attestors are none of the Lacre server's business.
+    if (!spiffeId.startsWith(`${prefix}/spire/agent/lacre_tpm/`) || performance.now() - (acted ?? -AGAIN_MS) < AGAIN_MS)
+      return;
     const id = { trustDomain, path: spiffeId.slice(prefix.length) };
     const agents = this.#spire.service(Agent);
     try {

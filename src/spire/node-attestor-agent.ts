@@ -39,6 +39,8 @@ interface AgentHalfConfig {
   readonly measurementList: string;
   readonly eventLog: string;
   readonly state: StateDir;
+  /** Up to where the server verified the list in this boot: known to this process alone. */
+  verifiedBytes: number;
 }
 
 /** SPIRE takes 4 MiB; a message holds steps up to about this size. */
@@ -47,17 +49,19 @@ const MESSAGE_BYTES = 2 * 1024 * 1024;
 /** NodeAttestor "lacre_tpm", agent half: EK, AK, activation, quote, event log and measurement list of this node. */
 export function createAgentHalf({ log }: { readonly log: Logger }): Plugin {
   let config: AgentHalfConfig | undefined;
-  /** Up to where the server verified the list in this boot: known to this process alone. */
-  let verifiedBytes = 0;
   async function* aid(
     challenges: AsyncIterable<Challenge>,
     { signal }: HandlerContext,
   ): AsyncGenerator<PayloadOrChallengeResponse> {
+    // A configuration that comes meanwhile may name another list.
+    const current = config;
     try {
-      if (config === undefined) throw new LacreError('spire.plugin.unconfigured', 'the plugin has no configuration');
-      verifiedBytes = yield* attest(config, challenges[Symbol.asyncIterator](), { verifiedBytes, signal, log });
+      if (current === undefined) throw new LacreError('spire.plugin.unconfigured', 'the plugin has no configuration');
+      const { verifiedBytes } = current;
+      const challenged = challenges[Symbol.asyncIterator]();
+      current.verifiedBytes = yield* attest(current, challenged, { verifiedBytes, signal, log });
     } catch (error) {
-      verifiedBytes = 0;
+      if (current !== undefined) current.verifiedBytes = 0;
       throw statusOf(error, log);
     }
   }
@@ -74,8 +78,8 @@ export function createAgentHalf({ log }: { readonly log: Logger }): Plugin {
         measurementList: file.measurement_list,
         eventLog: file.event_log,
         state: await StateDir.open(file.data_dir, []),
+        verifiedBytes: 0,
       };
-      verifiedBytes = 0;
     },
     validate: async (_trustDomain, text) => checkPluginConfig({ schema: AgentHalfConfigSchema, text }).faults,
     stop: async () => undefined,

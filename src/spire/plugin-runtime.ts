@@ -60,10 +60,11 @@ export function requireSpire(type: PluginType, environment: Readonly<Record<stri
  * handshake line on stdout. Codes: spire.plugin.socket.
  */
 export async function servePlugin(
-  plugin: Plugin,
+  given: Plugin,
   options: { readonly native: Native; readonly log: Logger; readonly announce?: (line: string) => void },
 ): Promise<void> {
   const { native, log, announce = (line: string) => process.stdout.write(line) } = options;
+  const plugin = oneAtATime(given);
   const shutdown = new AbortController();
   const server = createServer(
     { settings: { maxConcurrentStreams: 4096, initialWindowSize: 1 << 20 }, maxSessionMemory: 128 },
@@ -85,6 +86,24 @@ export async function servePlugin(
   });
   await Promise.race([plugin.stop().catch(() => undefined), sleep(STOP_MS)]);
   await socket.close();
+}
+
+/**
+ * The same plugin, whose configurations and whose end wait for each other: of two at once, one would be left running
+ * with nobody who knows of it.
+ */
+function oneAtATime(plugin: Plugin): Plugin {
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const turn = last.then(work);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+  return {
+    ...plugin,
+    configure: (trustDomain, text) => inTurn(() => plugin.configure(trustDomain, text)),
+    stop: () => inTurn(() => plugin.stop()),
+  };
 }
 
 function addRoutes(router: ConnectRouter, plugin: Plugin, shutdown: AbortController, log: Logger): void {

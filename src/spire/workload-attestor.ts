@@ -101,7 +101,7 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
     attest: async (pid) => {
       // SPIRE's health check: the agent asks for itself, in no container, and a fault of every attestor means ill to it.
       if (pid === process.ppid) return [];
-      if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('agent.caller.ended', `${pid} is no process's pid`);
+      if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('spire.workload.pid', `${pid} is no process's pid`);
       const verdict = await judgePid(judging, pid);
       const { containerId } = verdict;
       if (!('id' in verdict)) return refused(told, log, pid, containerId, refusalText(verdict.refusal));

@@ -70,7 +70,7 @@ describe('workload attestation of what is none, in a real spire-agent', { skip, 
   test('a pid that is no pid', async () => {
     using plugin = await PluginCaller.of(bed);
     for (const pid of [0, -1, -2_147_483_648])
-      await plugin.refuses(pid, Code.Unavailable, /is no process's pid/, 'agent.caller.ended');
+      await plugin.refuses(pid, Code.InvalidArgument, new RegExp(`^${pid} is no process's pid$`), 'spire.workload.pid');
     await servesOn();
   });
 
