@@ -33,17 +33,24 @@ export class DriftWatch {
     return this.#watched.size;
   }
 
+  /** A verdict over this container is asked for: one that falls before it is held is not missed. */
+  expect(containerId: string): void {
+    this.#forgetEnded();
+    this.#watchedOf(containerId);
+  }
+
   /** From now on this verdict is the one that counts for its container. */
   hold(workload: TrustedWorkload): void {
-    const { containerId } = workload;
-    this.#forgetEnded();
-    let watched = this.#watched.get(containerId);
-    if (watched === undefined) {
-      watched = new Watched(containerId, this.#deps);
-      this.#watched.set(containerId, watched);
-      this.#deps.link.add(watched);
-    }
-    watched.hold(workload);
+    this.#watchedOf(workload.containerId).hold(workload);
+  }
+
+  #watchedOf(containerId: string): Watched {
+    const known = this.#watched.get(containerId);
+    if (known !== undefined) return known;
+    const watched = new Watched(containerId, this.#deps);
+    this.#watched.set(containerId, watched);
+    this.#deps.link.add(watched);
+    return watched;
   }
 
   /** Nothing is watched any more. */
@@ -70,6 +77,9 @@ class Watched implements Subscriber {
   readonly containerId: string;
   readonly #deps: DriftWatchDeps;
   #held: TrustedWorkload | undefined;
+  /** SPIRE got selectors for it once: before, its fall is nobody's business. */
+  #wasTrusted = false;
+  #missed = false;
   #judging = false;
   #again = false;
   #drifted = false;
@@ -85,10 +95,20 @@ class Watched implements Subscriber {
     this.#held = workload;
     this.#drifted = false;
     before?.session.release(before.id);
+    this.#wasTrusted = true;
+    // Between the verdict and now something fell, perhaps this.
+    if (this.#missed) {
+      this.#missed = false;
+      this.renew();
+    }
   }
 
   /** Another session began, or what the server judges by changed: its verdict is asked for anew. */
   renew(): void {
+    if (!this.#wasTrusted) {
+      this.#missed = true;
+      return;
+    }
     this.#again = true;
     if (!this.#judging) void this.#judge();
   }
@@ -96,6 +116,10 @@ class Watched implements Subscriber {
   end(error: LacreError): void {
     // Without a session nothing is known; the next one asks again.
     if (error.code !== 'agent.workload.refused') return;
+    if (!this.#wasTrusted) {
+      this.#missed = true;
+      return;
+    }
     this.#held = undefined;
     if (error.details['containerId'] === this.containerId) this.#drift(error.message);
     else

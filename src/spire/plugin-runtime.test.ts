@@ -213,3 +213,31 @@ function unknownStatus(path: string): Promise<string> {
     stream.end(Buffer.alloc(5));
   }).finally(() => session.destroy()) as Promise<string>;
 }
+
+test('of two configurations at once the second waits for the first, and the end for both', {
+  timeout: 10_000,
+}, async () => {
+  const seen: string[] = [];
+  const slow: Plugin = {
+    ...echo(seen),
+    configure: async (_trustDomain, text) => {
+      seen.push(`begin ${text}`);
+      await delay(50);
+      seen.push(`end ${text}`);
+      if (text === 'a') throw new LacreError('spire.config.invalid', 'plugin_data:1:1: wrong');
+    },
+  };
+  const { path, ended } = await serve(slow);
+  const { transport, sessions } = clientOf(path);
+  const config = createClient(Config, transport);
+  const coreConfiguration = { trustDomain: 'a.test' };
+  const first = config.configure({ coreConfiguration, hclConfiguration: 'a' }).catch(() => undefined);
+  await delay(10);
+  const second = config.configure({ coreConfiguration, hclConfiguration: 'b' });
+  await delay(10);
+  await Promise.all([first, second, createClient(Init, transport).deinit({})]);
+  assert.deepEqual(seen, ['begin a', 'end a', 'begin b', 'end b', 'stop']);
+  await createClient(GRPCController, transport).shutdown({});
+  sessions.abort();
+  await ended;
+});

@@ -102,7 +102,7 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
       // SPIRE's health check: the agent asks for itself, in no container, and a fault of every attestor means ill to it.
       if (pid === process.ppid) return [];
       if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('spire.workload.pid', `${pid} is no process's pid`);
-      const verdict = await judgePid(judging, pid);
+      const verdict = await judgePid({ ...judging, asking: (id) => drift.expect(id) }, pid);
       const { containerId } = verdict;
       if (!('id' in verdict)) return refused(told, log, pid, containerId, refusalText(verdict.refusal));
       drift.hold(verdict);

@@ -31,6 +31,8 @@ export interface VerdictDeps {
   readonly parts: Pick<NodeParts, 'pinPid'>;
   readonly maxEvidenceAgeMs: number;
   readonly log: Logger;
+  /** Is told of the container before the server is asked. */
+  readonly asking?: (containerId: string) => void;
 }
 
 /**
@@ -75,12 +77,13 @@ async function judge(deps: VerdictDeps, process: PinnedProcess): Promise<Trusted
 }
 
 async function askOnce(
-  { link, maxEvidenceAgeMs }: VerdictDeps,
+  { link, maxEvidenceAgeMs, asking }: VerdictDeps,
   process: PinnedProcess,
   underQuote: boolean,
 ): Promise<TrustedWorkload | RefusedWorkload> {
   const session = link.requireSession();
   const { bytes: record, containerId, containerSha256Hex } = await process.record();
+  asking?.(containerId);
   const ask = { containerId, kind: 4, record, subject: new Uint8Array(randomBytes(16)), maxEvidenceAgeMs } as const;
   const { id, outcome } = await session.ask(ask, containerSha256Hex, { underQuote });
   const answer = await outcome;

@@ -224,7 +224,11 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       return encode(steps);
     };
     // The TPM activates only for a key that it holds.
-    await refusedWith(attest(await agentHalf(), serverHalf, { payload: swapAk }), undefined, /./);
+    await refusedWith(
+      attest(await agentHalf(), serverHalf, { payload: swapAk }),
+      undefined,
+      /^TPM2_ActivateCredential failed in the TPM with code 0x1df$/,
+    );
     // The EK of the inventory, with all else of the stranger, who then can't tell the secret.
     const [ours] = stepsOf((await firstPayload(await agentHalf())).value).steps;
     assert.equal(ours?.step.case, 'hello');
@@ -235,7 +239,11 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       if (hello?.step.case === 'hello') Object.assign(hello.step.value, { ekPublic, ekCertificate, ekIntermediates });
       return encode(steps);
     };
-    await refusedWith(attest(await agentHalf(stranger), serverHalf, { payload: pose }), undefined, /./);
+    await refusedWith(
+      attest(await agentHalf(stranger), serverHalf, { payload: pose }),
+      undefined,
+      /^TPM2_ActivateCredential failed in the TPM with code 0x/,
+    );
   });
 
   test('a list of 100,000 entries goes through in messages that SPIRE takes', { timeout: 300_000 }, async () => {
@@ -261,12 +269,16 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
 
   test('without Lacre server or TPM the halves refuse, and recover', async () => {
     const nowhere = await halfOf('verifier_socket = "/nowhere/verifier.sock"\non_host_failure = "none"');
-    await refusedWith(attest(await agentHalf(), nowhere), undefined, /./);
+    await refusedWith(
+      attest(await agentHalf(), nowhere),
+      Code.Unavailable,
+      /^the Lacre server does not answer: ENOENT$/,
+    );
     await nowhere.stop();
     await refusedWith(
       attest(await agentHalf(node, TRUST_DOMAIN, 'unix:/nowhere/tpm.sock'), serverHalf),
       Code.Unavailable,
-      /./,
+      /^the TPM at unix:\/nowhere\/tpm\.sock cannot be used: connect ENOENT \/nowhere\/tpm\.sock$/,
     );
     await server.restart();
     const { spiffeId } = await attest(await agentHalf(), serverHalf);
