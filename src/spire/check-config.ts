@@ -28,7 +28,7 @@ interface Found<Schema extends z.ZodType> {
   readonly config: z.output<Schema> | undefined;
 }
 
-type ReadText = (path: string) => Promise<string>;
+type ReadText = (path: string) => string;
 
 /** spire-server's own, where its file names none. */
 const API_SOCKET = '/tmp/spire-server/private/api.sock';
@@ -36,9 +36,9 @@ const API_SOCKET = '/tmp/spire-server/private/api.sock';
 /**
  * What a configuration lacks. Codes: spire.config.invalid.
  * @param text of a configuration of spire-server or spire-agent
- * @param read opens what `plugin_data_file` names
+ * @param read what `plugin_data_file` names
  */
-export async function checkConfig(name: string, text: string, read: ReadText): Promise<CheckNote[]> {
+export function checkConfig(name: string, text: string, read: ReadText): CheckNote[] {
   const tree = parseHcl(name, text);
   const [server] = blocksOf(tree, 'server');
   const [agent] = blocksOf(tree, 'agent');
@@ -52,15 +52,23 @@ export async function checkConfig(name: string, text: string, read: ReadText): P
     checkPlugin(name, tree, { type, plugin, schema, needed }, read);
   const notes: CheckNote[] = [];
   if (server !== undefined) {
-    const { notes: faults, config } = await check('NodeAttestor', 'lacre_tpm', ServerHalfConfigSchema, false);
+    const { notes: faults, config } = check('NodeAttestor', 'lacre_tpm', ServerHalfConfigSchema, false);
     notes.push(...ttlNotes(name, (key) => textAt(server, key)), ...faults);
     if (config !== undefined) notes.push(...socketNotes(name, textAt(server, 'socket_path') ?? API_SOCKET, config));
   }
   if (agent !== undefined) {
-    notes.push(...(await check('WorkloadAttestor', 'lacre', WorkloadConfigSchema, true)).notes);
-    notes.push(...(await check('NodeAttestor', 'lacre_tpm', AgentHalfConfigSchema, false)).notes);
+    notes.push(...check('WorkloadAttestor', 'lacre', WorkloadConfigSchema, true).notes);
+    notes.push(...check('NodeAttestor', 'lacre_tpm', AgentHalfConfigSchema, false).notes);
   }
   return notes;
+}
+
+/** Every file that a plugin's configuration is in. Codes: spire.config.invalid. */
+export function dataFilesOf(name: string, text: string): string[] {
+  const types = blocksOf(parseHcl(name, text), 'plugins').flatMap(({ entries }) => entries);
+  const plugins = types.flatMap(({ value }) => objectsIn(value)).flatMap(({ entries }) => entries);
+  const blocks = plugins.flatMap(({ value }) => objectsIn(value));
+  return blocks.flatMap((block) => textAt(block, 'plugin_data_file') ?? []);
 }
 
 function socketNotes(
@@ -73,12 +81,12 @@ function socketNotes(
   return [{ missing: true, sentence }];
 }
 
-async function checkPlugin<Schema extends z.ZodType>(
+function checkPlugin<Schema extends z.ZodType>(
   name: string,
   tree: HclObject,
   { type, plugin, schema, needed }: Wanted<Schema>,
   read: ReadText,
-): Promise<Found<Schema>> {
+): Found<Schema> {
   const found = blocksOf(tree, 'plugins')
     .flatMap((block) => blocksOf(block, type))
     .flatMap((block) => blocksOf(block, plugin));
@@ -90,7 +98,7 @@ async function checkPlugin<Schema extends z.ZodType>(
       config: undefined,
     };
   }
-  const { faults, value } = await checkData(name, block, schema, read);
+  const { faults, value } = checkData(name, block, schema, read);
   const sentences = [
     ...blockFaults(block, found.length).map((fault) => `${name}:${block.place.line}: ${what} ${fault}`),
     ...faults,
@@ -112,19 +120,19 @@ function blockFaults(block: HclObject, count: number): string[] {
 }
 
 /** The plugin's own configuration, wherever it stands. */
-async function checkData(
+function checkData(
   name: string,
   block: HclObject,
   schema: z.ZodType,
   read: ReadText,
-): Promise<{ readonly faults: readonly string[]; readonly value?: unknown }> {
+): { readonly faults: readonly string[]; readonly value?: unknown } {
   const file = textAt(block, 'plugin_data_file');
   if (file === undefined) {
     const data = blocksOf(block, 'plugin_data')[0] ?? { kind: 'object', entries: [], place: block.place };
     return checkTree(data, schema, name);
   }
   try {
-    return checkTree(parseHcl(file, await read(file)), schema, file);
+    return checkTree(parseHcl(file, read(file)), schema, file);
   } catch (error) {
     if (isLacreError(error)) return { faults: [error.message] };
     throw error;

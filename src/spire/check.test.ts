@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { LacreError } from '../lacre-error.ts';
 import { checkEntries, checkSpireFiles } from './check.ts';
@@ -6,7 +9,7 @@ import { checkConfig as checkConfigWith } from './check-config.ts';
 
 const files: Record<string, string> = {};
 const checkConfig = (name: string, text: string) =>
-  checkConfigWith(name, text, async (path) => {
+  checkConfigWith(name, text, (path) => {
     const found = files[path];
     if (found === undefined) throw new LacreError('spire.config.invalid', `${path} can't be read: ENOENT`);
     return found;
@@ -33,7 +36,7 @@ test('entries without a lacre selector are named, and no others', () => {
     assert.throws(() => checkEntries('e', text), { code: 'spire.config.invalid' });
 });
 
-test('an agent: the plugin, its checksum, and every fault of its data with its place in the file', async () => {
+test('an agent: the plugin, its checksum, and every fault of its data with its place in the file', () => {
   const text = `agent { trust_domain = "a.test" }
 plugins {
   NodeAttestor "join_token" { plugin_data {} }
@@ -47,7 +50,7 @@ plugins {
   }
 }`;
   assert.deepEqual(
-    (await checkConfig('f', text)).map(({ missing, sentence }) => [missing, sentence]),
+    checkConfig('f', text).map(({ missing, sentence }) => [missing, sentence]),
     [
       [true, 'f:5: WorkloadAttestor "lacre" has no plugin_checksum: whatever lies at plugin_cmd is run'],
       [true, 'f:7:17: bundle: a path is needed'],
@@ -57,7 +60,7 @@ plugins {
   );
 });
 
-test('the same in JSON, blocks of one name in a list', async () => {
+test('the same in JSON, blocks of one name in a list', () => {
   const lacre = { plugin_cmd: '/usr/bin/lacre', plugin_checksum: 'x', plugin_data: { server: 'a:1', bundel: '/b' } };
   const config = {
     agent: { trust_domain: 'a.test' },
@@ -67,7 +70,7 @@ test('the same in JSON, blocks of one name in a list', async () => {
     const text = JSON.stringify({ ...config, plugins });
     const at = (key: string) => `f:1:${text.indexOf(key) + 1}`;
     assert.deepEqual(
-      (await checkConfig('f', text)).map(({ missing, sentence }) => [missing, sentence]),
+      checkConfig('f', text).map(({ missing, sentence }) => [missing, sentence]),
       [
         [true, `${at('{"server"')}: bundle: a path is needed`],
         [true, `${at('"bundel"')}: bundel: there is no such key`],
@@ -77,20 +80,19 @@ test('the same in JSON, blocks of one name in a list', async () => {
   }
 });
 
-test('a server: TTLs that outlast what they should', async () => {
+test('a server: TTLs that outlast what they should', () => {
   const text = 'server { default_x509_svid_ttl = "1h30m" default_jwt_svid_ttl = "1m" agent_ttl = "never" }\nplugins {}';
-  const notes = (await checkConfig('f', text)).map(({ sentence }) => sentence.split(' ').slice(1, 4).join(' '));
+  const notes = checkConfig('f', text).map(({ sentence }) => sentence.split(' ').slice(1, 4).join(' '));
   assert.deepEqual(notes, ['default_x509_svid_ttl is over', 'agent_ttl is over', 'there is no']);
   assert.deepEqual(
-    (await checkConfig('f', 'server { default_x509_svid_ttl = "5m" default_jwt_svid_ttl = "60s" agent_ttl = "10m" }'))
-      .length,
+    checkConfig('f', 'server { default_x509_svid_ttl = "5m" default_jwt_svid_ttl = "60s" agent_ttl = "10m" }').length,
     1,
   );
 });
 
 test('what is no configuration of SPIRE is refused', async () => {
-  await assert.rejects(checkConfig('f', 'x = 1'), { code: 'spire.config.invalid' });
-  await assert.rejects(checkConfig('f', 'server {'), { code: 'spire.config.invalid' });
+  assert.throws(() => checkConfig('f', 'x = 1'), { code: 'spire.config.invalid' });
+  assert.throws(() => checkConfig('f', 'server {'), { code: 'spire.config.invalid' });
   await assert.rejects(checkSpireFiles(['/nowhere/x'], undefined), { code: 'spire.config.invalid' });
 });
 
@@ -133,8 +135,10 @@ plugins {
 telemetry { Prometheus { port = 9988 } }
 `;
   const missing = async (...text: Parameters<typeof full>) =>
-    (await checkConfig('f', full(...text))).filter((note) => note.missing).map(({ sentence }) => sentence);
-  const notes = (await checkConfig('f', full('plugin_data {}'))).map(({ sentence }) => sentence.split(' ')[1]);
+    checkConfig('f', full(...text))
+      .filter((note) => note.missing)
+      .map(({ sentence }) => sentence);
+  const notes = checkConfig('f', full('plugin_data {}')).map(({ sentence }) => sentence.split(' ')[1]);
   assert.deepEqual(notes, ['default_x509_svid_ttl', 'default_jwt_svid_ttl', 'agent_ttl']);
   const ofFile = 'plugin_data_file = "/etc/spire/lacre.json"';
   const differs = (spire: string, own: string, action: string) =>
@@ -157,4 +161,17 @@ telemetry { Prometheus { port = 9988 } }
     `f:${line}: NodeAttestor "lacre_tpm" has both plugin_data and plugin_data_file: SPIRE takes one`,
     '/faulty:1:2: spire_sock: there is no such key',
   ]);
+});
+
+test('a file of data is opened where it lies, and one that is not there is told of', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lacre-check-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  const [config, data] = [join(folder, 'server.conf'), join(folder, 'lacre.json')];
+  const plugin = `plugin_cmd = "/usr/bin/lacre" plugin_checksum = "00" plugin_data_file = "${data}"`;
+  writeFileSync(config, `server {}\nplugins { NodeAttestor "lacre_tpm" { ${plugin} } }`);
+  const missing = async () =>
+    (await checkSpireFiles([config], undefined)).filter((note) => note.missing).map(({ sentence }) => sentence);
+  assert.deepEqual(await missing(), [`${data} can't be read: ENOENT`]);
+  writeFileSync(data, '{"on_host_failure": "kill"}');
+  assert.deepEqual(await missing(), [`${data}:1:2: on_host_failure: must be "none", "evict" or "ban"`]);
 });

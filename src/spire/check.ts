@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { LacreError } from '../lacre-error.ts';
-import { type CheckNote, checkConfig } from './check-config.ts';
+import { type CheckNote, checkConfig, dataFilesOf } from './check-config.ts';
 
 const MAX_BYTES = 64 * 1024 * 1024;
 const EntriesSchema = z.object({
@@ -17,7 +17,7 @@ const EntriesSchema = z.object({
 /** Reads the files and says what is missing, entries without a lacre selector first. Codes: spire.config.invalid. */
 export async function checkSpireFiles(configs: readonly string[], entries: string | undefined): Promise<CheckNote[]> {
   const notes = entries === undefined ? [] : checkEntries(entries, await textOf(entries));
-  for (const path of configs) notes.push(...(await checkConfig(path, await textOf(path), textOf)));
+  for (const path of configs) notes.push(...(await checkConfigFile(path)));
   return notes;
 }
 
@@ -43,6 +43,23 @@ export function checkEntries(name: string, text: string): CheckNote[] {
       missing: true,
       sentence: `entry ${id} of spiffe://${trust_domain}${path} has no selector of Lacre: who fulfils it gets the identity unproven`,
     }));
+}
+
+async function checkConfigFile(path: string): Promise<CheckNote[]> {
+  const text = await textOf(path);
+  const texts = new Map<string, string>();
+  const faults = new Map<string, unknown>();
+  for (const file of new Set(dataFilesOf(path, text))) {
+    await textOf(file).then(
+      (data) => texts.set(file, data),
+      (error: unknown) => faults.set(file, error),
+    );
+  }
+  return checkConfig(path, text, (file) => {
+    const data = texts.get(file);
+    if (data === undefined) throw faults.get(file);
+    return data;
+  });
 }
 
 async function textOf(path: string): Promise<string> {

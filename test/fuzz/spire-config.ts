@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { isLacreError } from '../../src/lacre-error.ts';
-import { checkConfig, checkEntries } from '../../src/spire/check.ts';
+import { checkEntries } from '../../src/spire/check.ts';
+import { checkConfig } from '../../src/spire/check-config.ts';
 import { readPluginConfig } from '../../src/spire/plugin-config.ts';
 import { WorkloadConfigSchema } from '../../src/spire/workload-config.ts';
 import { bytesOf, type FuzzTarget, textOf, tiled } from './engine/target.ts';
@@ -18,7 +19,7 @@ const ENTRIES =
   '{"entries":[{"id":"1","spiffe_id":{"trust_domain":"a","path":"/b"},"selectors":[{"type":"unix","value":"uid:0"}]}]}';
 
 const READERS: readonly ((text: string) => unknown)[] = [
-  (text) => checkConfig('spire.conf', text),
+  (text) => checkConfig('spire.conf', text, () => text),
   (text) => checkEntries('entries.json', text),
   (text) => readPluginConfig({ schema: z.record(z.string(), z.unknown()), text }),
 ];
@@ -28,7 +29,7 @@ export const target: FuzzTarget = {
   parsers: [
     'src/spire/hcl-parser.ts#parseHcl',
     'src/spire/plugin-config.ts#readPluginConfig',
-    'src/spire/check.ts#checkConfig',
+    'src/spire/check-config.ts#checkConfig',
     'src/spire/check.ts#checkEntries',
   ],
   seeds: () => [HCL, JSON_TEXT, ENTRIES].map(bytesOf),
