@@ -1,5 +1,5 @@
-// What starting a process takes: "again COUNT": this program, one time after the other; "first COUNT FOLDER": as many
-// copies of it, each another file that nobody has executed yet. Prints nanoseconds for one start and its end.
+// What starting a process takes: "again COUNT": this program, one time after the other; "first COUNT FOLDER NUMBER": as many
+// copies of it, each another file that nobody has executed yet, numbered from NUMBER. Prints nanoseconds for one start and its end.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <spawn.h>
@@ -47,10 +47,11 @@ int main(int count, char **arguments) {
   char path[256], own[256] = {0};
   if (readlink("/proc/self/exe", own, sizeof own - 1) < 0) return 1;
   int first = strcmp(arguments[1], "first") == 0;
-  if (first && count != 4) return 2;
+  if (first && count != 5) return 2;
+  int from = first ? atoi(arguments[4]) : 0;
   for (int number = 0; first && number < times; number += 1) {
     snprintf(path, sizeof path, "%s/copy-%d", arguments[3], number);
-    copy(number, path);
+    copy(from + number, path);
   }
   start(own);
   double began = now();
