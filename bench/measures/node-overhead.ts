@@ -39,8 +39,8 @@ export async function run({ quick, say }: Context): Promise<Outcome> {
     const without = join(folder, 'initrd');
     await writeFile(without, await withoutRules(node.initrd));
     say('two nodes boot: one with its policy, one without rules that measure');
-    await using off = await Booted.boot({ ...node, initrd: without }, program, stop.signal);
     await using on = await Booted.boot(node, program, stop.signal);
+    await using off = await Booted.boot({ ...node, initrd: without }, program, stop.signal);
     say('processes start in both, in turns');
     const again: [number[], number[]] = [[], []];
     const first: [number[], number[]] = [[], []];
