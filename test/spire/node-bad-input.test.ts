@@ -17,7 +17,7 @@ import { MessageChannel } from './message-channel.ts';
 import { SpireBed, spireBedMissing } from './spire-bed.ts';
 
 const skip = spireBedMissing();
-const [INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED] = ['3', '7', '8'];
+const [INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, INTERNAL] = ['3', '7', '8', '13'];
 
 describe('node attestation by a liar, at a real spire-server with the plugin', { skip, concurrency: false }, () => {
   let bed: SpireBed;
@@ -95,7 +95,10 @@ describe('node attestation by a liar, at a real spire-server with the plugin', {
     const chunk = create(EnrolRequestSchema, { step: { case: 'eventLog', value: new Uint8Array(500_000) } });
     for (let count = 0; 'challenge' in answer && count < 100; count += 1)
       answer = await call.respond(encode({ steps: [chunk], more: true }));
-    await refused(answer, RESOURCE_EXHAUSTED, /event log is over 1 MiB/);
+    // Where the plugin's refusal comes while spire-server is handing on the next response, SPIRE tells its own fault instead.
+    const overtaken = 'status' in answer && answer.status === INTERNAL;
+    if (overtaken) await refused(answer, INTERNAL, /plugin closed stream unexpectedly/);
+    else await refused(answer, RESOURCE_EXHAUSTED, /event log is over 1 MiB/);
   });
 
   test('a wrong trust domain', async () => {
