@@ -1,6 +1,7 @@
 import type { Nonce } from '../proto/lacre/v1/node_pb.ts';
 
-interface HeldNonce {
+/** A nonce, and until when the server takes it, by the supply's clock. */
+export interface HeldNonce {
   readonly value: Uint8Array;
   readonly diesAtMs: number;
 }
@@ -26,12 +27,11 @@ export class NonceSupply {
   }
 
   /** The newest nonce that still lives `neededMs` from now; it is handed out once. */
-  take(neededMs: number): Uint8Array | undefined {
+  take(neededMs: number): HeldNonce | undefined {
     const now = this.#now();
     while (this.#held[0] !== undefined && this.#held[0].diesAtMs <= now) this.#held.shift();
     const newest = this.#held.at(-1);
     if (newest === undefined || newest.diesAtMs - now < neededMs) return undefined;
-    this.#held.pop();
-    return newest.value;
+    return this.#held.pop();
   }
 }

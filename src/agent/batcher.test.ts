@@ -261,6 +261,31 @@ describe('batches of one session', () => {
     assert.deepEqual(await outcomes([other]), ['identities']);
   });
 
+  test('a quote that the server kept waiting past the life of its nonce is made anew, not sent', async () => {
+    node = new ScriptedNode();
+    node.judges = false;
+    node.nonces(1);
+    const first = await node.untilEvidence(1);
+    node.nonceLifeMs = 400;
+    const [early] = node.nonces(1);
+    const asked = node.batcher.ask(ask(1), { underQuote: true });
+    await until(() => node.quotes.length === 2, 'the second quote is made');
+    await sleep(500);
+    node.nonceLifeMs = 5_000;
+    const [late] = node.nonces(1);
+    node.judges = true;
+    node.batcher.receiveVerdict();
+    const second = await node.untilEvidence(2);
+    assert.notDeepEqual(second.nonce, early, 'the nonce that died');
+    assert.deepEqual(second.nonce, late);
+    assert.notDeepEqual(second.nonce, first.nonce);
+    assert.deepEqual(
+      second.requests?.map(({ id }) => id),
+      [asked.id],
+    );
+    assert.deepEqual(await outcomes([asked]), ['identities']);
+  });
+
   test('what is refused on reused evidence needs no confirmation', async () => {
     node = new ScriptedNode({ quoteIntervalMs: 100 });
     node.onRequest = (request) => node.answer(request.id ?? 0n, 'refusal');

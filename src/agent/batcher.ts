@@ -4,7 +4,7 @@ import { LacreError } from '../lacre-error.ts';
 import type { Answer, AttestRequestSchema, Nonce } from '../proto/lacre/v1/node_pb.ts';
 import { batchRoot, quoteExtraData, type SubjectKind, workloadLeaf } from '../tpm/qualifying-data.ts';
 import { Bell } from './batcher-bell.ts';
-import { NonceSupply } from './batcher-nonces.ts';
+import { type HeldNonce, NonceSupply } from './batcher-nonces.ts';
 import type { Quote } from './evidence-tpm.ts';
 
 export type AttestMessage = NonNullable<MessageInitShape<typeof AttestRequestSchema>['message']>;
@@ -230,7 +230,7 @@ export class Batcher {
     }
   }
 
-  async #nonce(signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #nonce(signal: AbortSignal): Promise<HeldNonce | undefined> {
     while (!signal.aborted) {
       const nonce = this.#nonces.take(this.#quoteMs + NONCE_MARGIN_MS);
       if (nonce !== undefined) return nonce;
@@ -248,7 +248,7 @@ export class Batcher {
     await new Bell().wait(holdMs, signal);
   }
 
-  async #quoteBatch(nonce: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #quoteBatch({ value: nonce, diesAtMs }: HeldNonce, signal: AbortSignal): Promise<void> {
     const requests = this.#waiting.splice(0, this.#limits.maxRequests);
     const confirms = [...this.#toConfirm].slice(0, this.#limits.maxRequests);
     const leaves = [...requests.map(({ leaf }) => leaf), ...confirms.map(([, { leaf }]) => leaf)];
@@ -260,8 +260,9 @@ export class Batcher {
     // New entries may cost a container what is confirmed here: the server says so before it reads on, if it is given the time.
     const settleMs = confirms.length > 0 ? list.atMs + SETTLE_MS - performance.now() : 0;
     if (settleMs > 0) await new Bell().wait(settleMs, signal);
-    if (confirms.some(([id]) => !this.#toConfirm.has(id))) {
-      // Withdrawn while the chip signed: the tree holds a leaf that the server no longer knows.
+    // Withdrawn while the chip signed: the tree holds a leaf that the server no longer knows. Or the server took so long to
+    // judge the last that this would come too late: sent all the same, it would be refused, and so would each one after it.
+    if (confirms.some(([id]) => !this.#toConfirm.has(id)) || performance.now() >= diesAtMs) {
       this.#waiting.unshift(...requests.filter(({ abandoned }) => !abandoned));
       this.#startedMs = Number.NEGATIVE_INFINITY;
       return;
