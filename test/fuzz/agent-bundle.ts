@@ -6,7 +6,7 @@ export const target: FuzzTarget = {
   seeds: () => vectorFiles('agent', '.pem'),
   words: ['-----BEGIN CERTIFICATE-----', '-----END CERTIFICATE-----', '\n', '=', 'MII', '-'],
   shapes: [tiled('-----BEGIN CERTIFICATE-----a'), tiled('-----BEGIN CERTIFICATE-----a-----END CERTIFICATE-----')],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 19,
   fastMs: 400,
   run: (bytes) => pemCertificates('bundle.pem', bytes),
 };

@@ -8,7 +8,7 @@ export const target: FuzzTarget = {
   parsers: ['src/agent/grpc-frame.ts#push'],
   seeds: () => [new Uint8Array(encodeFrame(bytesOf(''))), new Uint8Array(encodeFrame(bytesOf('message')))],
   words: [Uint8Array.of(0, 0, 0, 0, 0), Uint8Array.of(0, 0, 0, 16, 0), Uint8Array.of(1)],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 17,
   run: (bytes) => {
     const whole = new FrameReader().push(Buffer.from(bytes));
     const reader = new FrameReader();

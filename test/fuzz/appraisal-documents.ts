@@ -27,7 +27,7 @@ export const target: FuzzTarget = {
     tiled('{"a":'),
     tiled('"A=b",', '{"rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":[', '"c"]}}'),
   ],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 19,
   fastMs: 150,
   run: (bytes) => {
     try {

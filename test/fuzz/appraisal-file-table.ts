@@ -8,7 +8,7 @@ export const target: FuzzTarget = {
   parsers: ['src/appraisal/reference/file-table.ts#decode'],
   seeds: () => [table().encode(), FileTable.of([]).encode()],
   words: ['/bin/', '/'],
-  maxBytes: 8 << 20,
+  maxBytes: 2 << 20,
   fastMs: 300,
   run: (bytes) => {
     const decoded = FileTable.decode(bytes);

@@ -53,8 +53,8 @@ export const target: FuzzTarget = {
     (size) =>
       new Uint8Array(Buffer.concat([...Array(Math.floor(size / 512)).keys()].map((n) => tarEntry(`d${n}`, '0')))),
   ],
-  maxBytes: 1 << 20,
-  fastMs: 1500,
+  maxBytes: 1 << 19,
+  fastMs: 800,
   run: async (bytes) => {
     const layer = withChecksums(bytes);
     const config = bytesOf(

@@ -49,7 +49,7 @@ export const target: FuzzTarget = {
       ),
     (size) => new Uint8Array(cpio('d/'.repeat(1000).slice(0, -1), 0o40755)).slice(0, size),
   ],
-  maxBytes: 4 << 20,
-  fastMs: 500,
+  maxBytes: 1 << 20,
+  fastMs: 200,
   run: hostFilesFromInitrd,
 };

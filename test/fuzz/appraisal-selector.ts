@@ -21,7 +21,7 @@ export const target: FuzzTarget = {
       '/bin/a',
     ].map(bytesOf),
   words: ['lacre:', 'evidence-age:', 'exec:allowed', '500ms', '1h', 'sha256:', 'host:sealed', '__proto__', '..', '\0'],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 17,
   run: (bytes) => {
     const text = textOf(bytes);
     for (const read of READERS.slice(0, -1)) {

@@ -6,6 +6,6 @@ export const target: FuzzTarget = {
   seeds: () => [...procParts('cgroup'), bytesOf(`0::/machine.slice/libpod-${'a'.repeat(64)}.scope/container\n`)],
   words: ['0::/', 'libpod-', '.scope', '\n', 'a'.repeat(64), '/'],
   shapes: [tiled('/libpod-', '0::'), tiled('0::/\n')],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 17,
   run: (bytes) => parseCgroup(textOf(bytes)) ?? 'none',
 };

@@ -29,7 +29,7 @@ const EXCUSED: Readonly<Record<string, string>> = {
 const ENGINE = join(import.meta.dirname, 'engine/main.ts');
 const FOUND = join(import.meta.dirname, '../../vectors/found');
 /** CPU time of the coverage-guided run of one target. */
-const CPU_MS = 600;
+const CPU_MS = 300;
 
 const names = targetNames();
 const targets = new Map<string, FuzzTarget>();
@@ -75,7 +75,7 @@ for (const [name, target] of targets) {
         amid.set(bytes, 32);
         assert.deepEqual(await outcomeOf(target, amid.subarray(32, 32 + bytes.length)), first);
       }),
-      { numRuns: 40 },
+      { numRuns: 30 },
     );
   });
 

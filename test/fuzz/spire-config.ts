@@ -64,7 +64,7 @@ export const target: FuzzTarget = {
     tiled('"a" ', '', '{}'),
     tiled('a=1 ', 'a=[', ']'),
   ],
-  maxBytes: 1 << 20,
+  maxBytes: 1 << 19,
   fastMs: 500,
   run: (bytes) => {
     const text = textOf(bytes);

@@ -18,7 +18,10 @@ const collectGarbage: () => void = runInNewContext('gc');
 
 /** Inputs of about `size` bytes that are likely to cost much: each seed, word and shape repeated. */
 export function largeInputs(target: FuzzTarget, size: number): Uint8Array[] {
-  const units = [...target.seeds().slice(0, 6), ...(target.words ?? []).map((word) => Buffer.from(word as Uint8Array))];
+  const units = [
+    ...target.seeds().slice(0, 6),
+    ...(target.words ?? []).slice(0, 12).map((word) => Buffer.from(word as Uint8Array)),
+  ];
   const repeated = units.filter((unit) => unit.length > 0).map((unit) => repeat(unit, size));
   const flat = [0x00, 0x20, 0xff].map((byte) => new Uint8Array(size).fill(byte));
   return [...repeated, ...flat, ...(target.shapes ?? []).map((shape) => shape(size))];

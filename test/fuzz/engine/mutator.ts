@@ -20,7 +20,9 @@ export class Mutator {
   /** A changed copy of one of `corpus`, at most as long as the bound. */
   next(corpus: readonly Uint8Array[]): Uint8Array {
     const random = this.#random;
-    let bytes: Buffer = Buffer.from(random.pick(corpus));
+    // What came furthest last is worth most.
+    const from = random.below(2) === 0 ? corpus.slice(-8) : corpus;
+    let bytes: Buffer = Buffer.from(random.pick(from));
     if (random.below(8) === 0) bytes = splice(bytes, random.pick(corpus), random);
     for (let left = 1 + random.below(1 << random.below(5)); left > 0; left--) {
       bytes = random.pick(CHANGES)(bytes, random, this);

@@ -16,7 +16,25 @@ export function targetNames(): string[] {
 /** Loads a target, and with it what it runs. */
 export async function loadTarget(name: string): Promise<FuzzTarget> {
   const { target } = (await import(`../${name}.ts`)) as { target: FuzzTarget };
-  return target;
+  return { ...target, words: [...(target.words ?? []), ...wordsOf(target.parsers)] };
+}
+
+/** What the source of parsers compares with: its short texts and its hexadecimal numbers, in both byte orders. */
+function wordsOf(parsers: readonly string[]): (string | Uint8Array)[] {
+  const paths = new Set(parsers.map((parser) => parser.split('#')[0] ?? ''));
+  const words = [...paths].flatMap((path) => {
+    const text = readFileSync(join(root, path), 'utf8');
+    const texts = [...text.matchAll(/'([^'\\\n ]{2,24})'/g)].map((match) => match[1] ?? '');
+    const numbers = [...text.matchAll(/\b0x((?:[0-9a-f]{2}){1,4})\b/g)].map((match) =>
+      Buffer.from(match[1] ?? '', 'hex'),
+    );
+    return [
+      ...texts.filter((one) => !one.startsWith('.')),
+      ...numbers,
+      ...numbers.map((one) => Buffer.from(one).reverse()),
+    ];
+  });
+  return words.slice(0, 200);
 }
 
 /** A line that begins an exported function or a method, and is no call. */

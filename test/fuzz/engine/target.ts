@@ -12,7 +12,7 @@ export interface FuzzTarget {
   readonly words?: readonly (string | Uint8Array)[];
   /** Inputs of about this size that cost the most, besides those made of seeds and words. */
   readonly shapes?: readonly ((size: number) => Uint8Array)[];
-  /** Longest input of which time and memory are measured: the product's own bound, where it is not larger than 8 MiB. */
+  /** Longest input of which time and memory are measured: the product's own bound, or less, where that would take long. */
   readonly maxBytes: number;
   /** Milliseconds of CPU for `maxBytes` below which the growth of time is not looked at; 25 where none is given. */
   readonly fastMs?: number;
