@@ -73,7 +73,9 @@ const checks = () => [
 
 const tests = (args) => {
   const files = args.length > 0 ? args : ['src/**/*.test.ts', 'test/**/*.test.ts'];
-  return [['tests', node, ['--test', '--test-concurrency=2', ...files]]];
+  // A test that failed halfway may leave a program running, and one may wait for what never comes: neither stops the others.
+  const bounds = ['--test-force-exit', `--test-timeout=${30 * 60_000}`];
+  return [['tests', node, ['--test', '--test-concurrency=2', ...bounds, ...files]]];
 };
 
 const [what, ...args] = process.argv.slice(2);

@@ -268,15 +268,21 @@ export class ScriptedNode {
     booted: Partial<BootedSystem> = {},
   ): Promise<ScriptedNode> {
     const directory = await mkdtemp(join(tmpdir(), 'lacre-node-'));
-    const tpm = await SoftwareTpm.create({ directory: join(directory, 'tpm'), banks: bank });
+    await using made = new AsyncDisposableStack();
+    made.defer(() => rm(directory, { recursive: true, force: true }));
+    const tpm = made.use(await SoftwareTpm.create({ directory: join(directory, 'tpm'), banks: bank }));
     await tpm.start();
     const path = join(directory, 'proxy.sock');
     const proxy = await TpmProxy.start({ upstream: tpm.address, path });
+    made.defer(() => proxy.close());
     const kernel = await bootKernel(directory, path, bank, { ...SYSTEM, ...booted });
+    made.defer(() => kernel.close());
     const client = await TpmClient.open(`unix:${path}`, options);
+    made.defer(() => client.close());
     const { public: ekPublic, certificate } = await client.createEndorsementKey();
     const ak = await client.createAttestationKey();
     const ek = { public: ekPublic, certificate: certificate ?? new Uint8Array() };
+    made.move();
     return new ScriptedNode(directory, tpm, proxy, client, kernel, ek, ak);
   }
 
