@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openTpm, type TpmTransport } from '../../src/agent/tpm-transport.ts';
 import { ByteWriter } from '../../src/bytes/byte-writer.ts';
+import { isLacreError } from '../../src/lacre-error.ts';
 import { COMMAND, RC, TAG } from '../../src/tpm/constants.ts';
 import { flushContext } from '../../src/tpm/key-commands.ts';
 import { responseCode } from '../../src/tpm/response.ts';
@@ -12,6 +13,8 @@ const MAKES_HANDLE: readonly number[] = [COMMAND.CREATE_PRIMARY, COMMAND.LOAD, C
 /** TPM_CAP_HANDLES, and the ranges of transient objects and sessions. */
 const CAP_HANDLES = 1;
 const VOLATILE_RANGES: readonly number[] = [0x80, 0x02, 0x03];
+const OPEN_TRIES = 5;
+const OPEN_PAUSE_MS = 100;
 const UPSTREAM_TIMEOUT_MS = 30_000;
 const HEADER_BYTES = 10;
 const MAX_COMMAND_BYTES = 4096;
@@ -131,8 +134,19 @@ export class TpmProxy {
   }
 
   async #transmit(command: Uint8Array): Promise<Uint8Array> {
-    this.#upstream ??= await openTpm(this.#options.upstream);
-    return this.#upstream.transmit(command, UPSTREAM_TIMEOUT_MS);
+    if (this.#upstream !== undefined) return this.#upstream.transmit(command, UPSTREAM_TIMEOUT_MS);
+    // Where many TPMs start at once, a new one's socket is there before it takes its first connection.
+    for (let tries = 1; ; tries += 1) {
+      try {
+        this.#upstream = await openTpm(this.#options.upstream);
+        return await this.#upstream.transmit(command, UPSTREAM_TIMEOUT_MS);
+      } catch (error) {
+        await this.#upstream?.close();
+        this.#upstream = undefined;
+        if (tries >= OPEN_TRIES || !isLacreError(error, 'agent.tpm.unavailable')) throw error;
+        await delay(OPEN_PAUSE_MS);
+      }
+    }
   }
 }
 
