@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { equalBytes } from '../bytes/equal.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { ContainerObserver, type ObservedContainer } from './container-watch-observe.ts';
-import { type ContainerSource, type EngineContainer, engineFault } from './podman-source.ts';
+import { answerInTime, type ContainerSource, type EngineContainer, engineFault } from './podman-source.ts';
 import type { Proc } from './proc.ts';
 
 /** What changed between two looks at the node's containers. */
@@ -146,7 +146,7 @@ export class ContainerWatch {
     this.#listing ??= this.#options.source.list().finally(() => {
       this.#listing = undefined;
     });
-    const listed = await this.#inTime(this.#listing);
+    const listed = await answerInTime(this.#listing, this.#options.source.name, this.#timeoutMs);
     const seen = new Map<string, ObservedContainer>();
     const faults: unknown[] = [];
     let turnMs = performance.now();
@@ -194,15 +194,6 @@ export class ContainerWatch {
         { cause: error },
       );
     }
-  }
-
-  #inTime<T>(work: Promise<T>): Promise<T> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const sentence = `${this.#options.source.name} gave no answer within ${this.#timeoutMs} ms`;
-      reject(new LacreError('agent.engine.unavailable', sentence, { timeoutMs: this.#timeoutMs }));
-    }, this.#timeoutMs);
-    return Promise.race([work, promise]).finally(() => clearTimeout(timer));
   }
 }
 

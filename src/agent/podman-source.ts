@@ -74,3 +74,12 @@ export function engineFault(what: string, cause: unknown): LacreError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new LacreError('agent.engine.unavailable', `${what} can't be read: ${reason}`, {}, { cause });
 }
+
+/** What an engine answers, if it does in time. Rejects with agent.engine.unavailable where it does not. */
+export function answerInTime<T>(work: Promise<T>, name: string, timeoutMs: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const sentence = `${name} gave no answer within ${timeoutMs} ms`;
+  const late = () => reject(new LacreError('agent.engine.unavailable', sentence, { timeoutMs }));
+  const timer = setTimeout(late, timeoutMs);
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer));
+}

@@ -1,42 +1,11 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { containerOf, digestOf, Fixture, requestOf, uidOf } from '../simulator/scripted-node.ts';
 import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
-import { splitList } from '../simulator/split-list.ts';
+import { refusesForgedList } from './forged-list-fixture.ts';
 
 // Two entries change places, so that a bad one stands where another container is told of, or before the container began.
 
 const skip = skipWithoutSoftwareTpm();
 
 test('entries stand in the order in which the TPM saw them', { skip }, async () => {
-  await using fixture = await Fixture.start();
-  const { node } = fixture;
-  const [container, neighbour] = [containerOf(1), containerOf(2)];
-  const session = await fixture.session(container, neighbour);
-  assert.equal((await session.ask(requestOf(container))).case, 'identities');
-  await node.kernel.measureContainer({ path: '/tmp/miner', sha256: digestOf('miner') }, { uid: uidOf(1) });
-  await node.kernel.measureContainer({ path: '/bin/helper', sha256: digestOf('image /bin/helper') }, { uid: uidOf(2) });
-  session.close();
-
-  const entries = splitList(await node.list());
-  const forged = Buffer.concat(
-    [...entries.slice(0, -2), entries.at(-1), entries.at(-2)].map((entry) => entry ?? new Uint8Array()),
-  );
-  const liar = await node.attest(fixture.server, fixture.identity);
-  liar.tell(container, neighbour);
-  liar.send({ case: 'list', value: { offset: 0n, data: new Uint8Array(forged) } });
-  liar.sentBytes = forged.length;
-  await liar.evidence([requestOf(container)], { listUpTo: 0 });
-  const { outcome } = await liar.next('answer');
-  assert.ok(outcome.case === 'refusal');
-  assert.equal(outcome.value.code, 'ima.prefix.unexplained');
-  liar.close();
-
-  const honest = await node.attest(fixture.server, fixture.identity);
-  honest.tell(container, neighbour);
-  const own = await honest.ask(requestOf(container));
-  assert.ok(own.case === 'refusal');
-  assert.equal(own.value.code, 'appraisal.file.unknown');
-  assert.equal((await honest.ask(requestOf(neighbour))).case, 'identities', 'the neighbour keeps its identity');
-  honest.close();
+  await refusesForgedList((entries) => [...entries.slice(0, -2), ...entries.slice(-2).toReversed()]);
 });

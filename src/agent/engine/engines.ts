@@ -1,6 +1,12 @@
-import { LacreError } from '../../lacre-error.ts';
+import type { LacreError } from '../../lacre-error.ts';
 import { openPodman } from '../podman.ts';
-import { type ContainerSource, type EngineContainer, engineFault, type PodmanPlace } from '../podman-source.ts';
+import {
+  answerInTime,
+  type ContainerSource,
+  type EngineContainer,
+  engineFault,
+  type PodmanPlace,
+} from '../podman-source.ts';
 import { CriEngine, type CriPlace } from './cri.ts';
 import { DockerEngine, type DockerPlace } from './docker.ts';
 
@@ -67,16 +73,6 @@ export class Engines implements ContainerSource {
       asked = source.list().finally(() => this.#asked.delete(source));
       this.#asked.set(source, asked);
     }
-    this.#last.set(source, await inTime(asked, source.name, this.#timeoutMs));
+    this.#last.set(source, await answerInTime(asked, source.name, this.#timeoutMs));
   }
-}
-
-async function inTime<T>(work: Promise<T>, name: string, timeoutMs: number): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const sentence = `${name} gave no answer within ${timeoutMs} ms`;
-  const timer = setTimeout(
-    () => reject(new LacreError('agent.engine.unavailable', sentence, { timeoutMs })),
-    timeoutMs,
-  );
-  return Promise.race([work, promise]).finally(() => clearTimeout(timer));
 }
