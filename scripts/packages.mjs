@@ -25,6 +25,7 @@ const PACKAGES = [
   { name: 'spin', brings: 'spin', for: ['test'] },
   { name: 'tpm2-tools', brings: 'tpm2_eventlog', for: ['test'] },
   { name: 'crun', brings: ['/usr/bin/crun', '/usr/sbin/runc', '/usr/bin/runc'], for: ['test'] },
+  { name: 'podman', brings: 'podman', for: ['test'] },
   { name: 'docker.io', brings: 'dockerd', for: ['test'] },
   { name: 'containerd', brings: 'containerd', for: ['test'] },
   { name: 'uidmap', brings: 'newuidmap', for: ['lab'], onlyUser: true },

@@ -69,6 +69,70 @@ test('strings: escapes, interpolation taken as it is, here-documents', () => {
     ['b', 1],
   ]);
   assert.deepEqual(parsed('a = <<-EOF\n  one\n   two\n  EOF\n'), [['a', 'one\n two\n']]);
+  assert.deepEqual(parsed('a = <<-EOF\n    one\n  EOF\n'), [['a', '  one\n']], "its last line's indent");
+  assert.deepEqual(parsed('a = <<-EOF\n one\n  EOF\n'), [['a', ' one\n']], 'a line with less of it: none goes');
+  assert.deepEqual(parsed('a = <<EOF\nEOF x\n  EOF\r\nb = 1'), [
+    ['a', 'EOF x\n'],
+    ['b', 1],
+  ]);
+  assert.throws(() => parsed('a = <<EOF\nEOF \n'), { code: 'spire.config.invalid' }, 'a blank behind the mark');
+});
+
+test('numbers as Go has them, and none that is not one', () => {
+  assert.deepEqual(parsed('a = -0x10\nb = 0600\nc = -012\nd = 0\ne = 0.5\nf = -2e2'), [
+    ['a', -16],
+    ['b', 0o600],
+    ['c', -10],
+    ['d', 0],
+    ['e', 0.5],
+    ['f', -200],
+  ]);
+  for (const text of ['a = 1e999', 'a = 089', 'a = [-1e9999]'])
+    assert.throws(() => parsed(text), { code: 'spire.config.invalid', message: /no number that can be held/ }, text);
+});
+
+test('no text is half of something: bytes beyond ASCII, surrogates, zero bytes', () => {
+  assert.deepEqual(parsed('{"a": "\\ud83d\\ude00"}'), [['a', '😀']], 'a pair, as JSON has it');
+  const halves = [
+    '"\\ud83d"',
+    '"\\ude00\\ud83d"',
+    '"\\x80"',
+    '"\\377"',
+    '"\\777"',
+    '"\\U00110000"',
+    '"\\u0000"',
+    '"\\000"',
+  ];
+  for (const half of [...halves, '"\0"', '"\ud800"', '<<E\n\0\nE\n', '1 # \0'])
+    assert.throws(() => parsed(`a = ${half}`), { code: 'spire.config.invalid' }, JSON.stringify(half));
+});
+
+test('one long line, one long text, a here-document of empty lines: in time linear in their size', () => {
+  const shapes: Readonly<Record<string, (size: number) => string>> = {
+    string: (size) => `a = "${'x'.repeat(size)}"`,
+    escapes: (size) => `a = "${'\\n'.repeat(size / 2)}"`,
+    braces: (size) => `a = "${'${'.repeat(size / 4)}${'}'.repeat(size / 4)}"`,
+    unclosed: (size) => `a = "${'${'.repeat(size / 2)}`,
+    blanks: (size) => ' '.repeat(size),
+    comments: (size) => '/**/'.repeat(size / 4),
+    lines: (size) => `a = <<-E\n${'\n'.repeat(size)}E\n`,
+    list: (size) => `a = [${'1,'.repeat(size / 64)}]${' '.repeat(size / 2)}`,
+  };
+  const cpuMs = (text: string) => {
+    const before = process.cpuUsage();
+    try {
+      parseHcl('t', text);
+    } catch (error) {
+      assert.ok(error instanceof LacreError, String(error));
+    }
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000;
+  };
+  for (const [name, shape] of Object.entries(shapes)) {
+    cpuMs(shape(1 << 16));
+    const [small, large] = [cpuMs(shape(1 << 17)), cpuMs(shape((1 << 20) - 64))];
+    assert.ok(large < 16 * small + 60, `${name}: ${small} ms for 128 KiB, ${large} ms for 1 MiB`);
+  }
 });
 
 test('a fault says where it is', () => {

@@ -1,3 +1,4 @@
+import { numberOf } from './hcl-text.ts';
 import { type Place, syntaxFault, type Token, Tokens } from './hcl-token.ts';
 
 /** A value of a configuration, with its place. */
@@ -91,9 +92,15 @@ class Parser {
     if (this.#isMark('{')) return this.#counted(() => this.#object(this.#deeper(depth)));
     if (this.#isMark('[')) return this.#counted(() => this.#list(this.#deeper(depth)));
     if (kind === 'string') return this.#scalar(text, place);
-    if (kind === 'number') return this.#scalar(Number(text), place);
+    if (kind === 'number') return this.#scalar(this.#number(text), place);
     if (kind === 'name' && (text === 'true' || text === 'false')) return this.#scalar(text === 'true', place);
     throw this.#unexpected('a value: text in quotes, a number, true, false, a list or an object');
+  }
+
+  #number(text: string): number {
+    const number = numberOf(text);
+    if (number !== undefined) return number;
+    throw syntaxFault(this.#name, this.#token.place, `${text} is no number that can be held`);
   }
 
   #scalar(value: string | number | boolean, place: Place): HclValue {

@@ -57,6 +57,36 @@ test('JSON of plugin_data_file is read as HCL is', () => {
   assert.equal(value.on_drift, 'none');
 });
 
+test('however many faults there are, and however long, they fit into one status of gRPC', () => {
+  const many = {
+    unknown: Array.from({ length: 20_000 }, (_, index) => `key${index} = 1`).join('\n'),
+    twice: 'server = 1\n'.repeat(20_000),
+    long: `${'k'.repeat(500_000)} = 1\nrequire = ["${'x'.repeat(400_000)}"]`,
+    deep: `${'engine { '.repeat(15)}${'}'.repeat(15)}`,
+  };
+  for (const [name, text] of Object.entries(many)) {
+    const { faults, count } = checkPluginConfig({ schema, text });
+    assert.ok(count >= faults.length - 1 && faults.length <= 33, name);
+    assert.ok(faults.join('; ').length < 8_000, `${name}: ${faults.join('; ').length} characters`);
+  }
+  assert.throws(() => readPluginConfig({ schema, text: many.unknown }), {
+    message: /^plugin_data has 20002 faults: .*; and 19970 more$/,
+  });
+});
+
+test('the time for faults grows with the text, not with its square', () => {
+  const cpuMs = (count: number) => {
+    const text = Array.from({ length: count }, (_, index) => `key${index} = 1`).join('\n');
+    const before = process.cpuUsage();
+    checkPluginConfig({ schema, text });
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000;
+  };
+  cpuMs(5_000);
+  const [small, large] = [cpuMs(4_000), cpuMs(16_000)];
+  assert.ok(large < 8 * small + 50, `${small} ms for 4,000 keys, ${large} ms for 16,000`);
+});
+
 test('syntax comes first', () => {
   assert.deepEqual(checkPluginConfig({ schema, text: 'server = \n' }).faults, [
     'plugin_data:2:1: the text ends where a value: text in quotes, a number, true, false, a list or an object should be',

@@ -16,26 +16,48 @@ export interface PluginConfigSource<Schema extends z.ZodType> {
   readonly text: string;
 }
 
+/** What was found in a configuration. */
+export interface CheckedConfig {
+  /** Sentences, each with its place: the first of them, and how many more there are. */
+  readonly faults: readonly string[];
+  /** Of all faults. */
+  readonly count: number;
+  /** What the schema made, where it found no fault. */
+  readonly value?: unknown;
+}
+
+/** Its place is looked for where it has none yet. */
+interface Fault {
+  readonly path: readonly PropertyKey[];
+  readonly place?: Place;
+  readonly message: string;
+}
+
 const NAME = 'plugin_data';
+/** All are sent in one status of gRPC, which has room for some kilobytes. */
+const MAX_FAULTS = 32;
+/** Characters of a key in a sentence, and of what is said of it. */
+const MAX_KEY = 64;
+const MAX_MESSAGE = 256;
 
 /**
- * Reads the configuration of a plugin against its schema. All faults are reported at once, each with line and column;
- * unknown and repeated keys are faults. Codes: spire.config.invalid.
+ * Reads the configuration of a plugin against its schema. All faults are reported at once, each with line and column (the
+ * first 32 of very many); unknown and repeated keys are faults. Codes: spire.config.invalid.
  */
 export function readPluginConfig<Schema extends z.ZodType>(source: PluginConfigSource<Schema>): z.output<Schema> {
-  const { faults, value } = checkPluginConfig(source);
-  if (faults.length === 0) return value as z.output<Schema>;
-  const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
-  throw new LacreError('spire.config.invalid', `${NAME} has ${count}: ${faults.join('; ')}`, { faults: faults.length });
+  const { faults, count, value } = checkPluginConfig(source);
+  if (count === 0) return value as z.output<Schema>;
+  const many = count === 1 ? '1 fault' : `${count} faults`;
+  throw new LacreError('spire.config.invalid', `${NAME} has ${many}: ${faults.join('; ')}`, { faults: count });
 }
 
 /** As readPluginConfig, with the faults as sentences; without any, `value` is what the schema made. */
-export function checkPluginConfig(source: PluginConfigSource<z.ZodType>): { faults: string[]; value?: unknown } {
+export function checkPluginConfig(source: PluginConfigSource<z.ZodType>): CheckedConfig {
   let tree: HclObject;
   try {
     tree = parseHcl(NAME, source.text);
   } catch (error) {
-    if (error instanceof LacreError) return { faults: [error.message] };
+    if (error instanceof LacreError) return { faults: [error.message], count: 1 };
     throw error;
   }
   return checkTree(tree, source.schema);
@@ -45,30 +67,29 @@ export function checkPluginConfig(source: PluginConfigSource<z.ZodType>): { faul
  * As checkPluginConfig, of a text that is parsed already.
  * @param name of the text, for messages
  */
-export function checkTree(
-  tree: HclObject,
-  schema: z.ZodType,
-  name = NAME,
-): { readonly faults: string[]; readonly value?: unknown } {
-  const faultText = (path: readonly PropertyKey[], place: Place, message: string) =>
-    `${name}:${place.line}:${place.column}: ${keyText(path)}${message}`;
+export function checkTree(tree: HclObject, schema: z.ZodType, name = NAME): CheckedConfig {
   const { value, twice } = plainOf(tree, []);
-  const repeated = twice.map(({ path, place }) => faultText(path, place, 'stands twice'));
   const parsed = schema.safeParse(value);
-  if (parsed.success) return { faults: repeated, value: parsed.data };
-  const faults = parsed.error.issues.flatMap((issue) => {
-    if (issue.code !== 'unrecognized_keys') return [faultText(issue.path, placeOf(tree, issue.path), issue.message)];
-    return issue.keys.map((key) => {
-      const path = [...issue.path, key];
-      return faultText(path, placeOf(tree, path), 'there is no such key');
-    });
+  const faults: Fault[] = twice.map((one) => ({ ...one, message: 'stands twice' }));
+  for (const issue of parsed.error?.issues ?? []) {
+    if (issue.code !== 'unrecognized_keys') faults.push(issue);
+    else for (const key of issue.keys) faults.push({ path: [...issue.path, key], message: 'there is no such key' });
+  }
+  const told = faults.slice(0, MAX_FAULTS).map(({ path, message, place = placeOf(tree, path) }) => {
+    return `${name}:${place.line}:${place.column}: ${keyText(path)}${cut(message, MAX_MESSAGE)}`;
   });
-  return { faults: [...repeated, ...faults] };
+  const count = faults.length;
+  if (count > told.length) told.push(`and ${count - told.length} more`);
+  return parsed.success ? { faults: told, count, value: parsed.data } : { faults: told, count };
 }
 
 function keyText(path: readonly PropertyKey[]): string {
-  const key = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+  const key = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${cut(String(part), MAX_KEY)}`)).join('');
   return key === '' ? '' : `${key.replace(/^\./, '')}: `;
+}
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length)}…`;
 }
 
 function plainOf(value: HclValue, path: readonly PropertyKey[]): Plain {
