@@ -260,6 +260,7 @@ export const ERROR_CODES = {
   'lab.program.failed': fault('a program that the lab runs failed'),
   'lab.build.archive': fault("the lab's packages do not hold what the node is made of"),
   'lab.build.kernel': fault('the firmware of the lab measured another kernel than the package holds'),
+  'lab.kernel.unknown': invalid('the lab has no kernel of this series'),
   'lab.machine.gone': fault('the machine of the lab ended, or did not start'),
   'lab.machine.silent': fault('the node of the lab did not come up in time'),
   'lab.server.start': fault('the server of the lab did not start'),

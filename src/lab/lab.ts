@@ -3,6 +3,7 @@ import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LacreError } from '../lacre-error.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
+import { kernelOf } from './image/root-archive.ts';
 import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
 import { LabServer } from './lab-server.ts';
 import { consoleTail, SERVER_ADDRESS_IN_NODE, SPIRE_ADDRESS_IN_NODE, startMachine } from './machine/machine.ts';
@@ -22,6 +23,8 @@ export interface LabOptions {
   readonly json: boolean;
   /** Identities come from an unmodified SPIRE, with Lacre's plugins in it. */
   readonly spire: boolean;
+  /** Series of the node's kernel. */
+  readonly kernel: string;
 }
 
 const RELAY = join(import.meta.dirname, 'machine/relay.ts');
@@ -39,7 +42,7 @@ export async function labUp(options: LabOptions): Promise<number> {
   let run: LabRun | undefined;
   let kept = false;
   try {
-    const built = await buildNode(progress, stop.signal);
+    const built = await buildNode(progress, stop.signal, kernelOf(options.kernel));
     const spire = options.spire ? await buildSpire(built, progress, stop.signal) : undefined;
     run = await LabRun.make();
     const status = await demonstrate(spire?.node ?? built, spire?.server, run, progress, options, stop.signal);

@@ -15,8 +15,13 @@ export interface Kernel {
   readonly modules: readonly KernelModule[];
 }
 
-/** What the node needs and the cloud kernel has as modules: disk, root file system, containers, network. */
-const WANTED_MODULES = ['virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng'] as const;
+/**
+ * What the node needs and the cloud kernels have as modules: bus, disk, root file system, containers, network, control
+ * channel. Those that a kernel has built in are left out.
+ */
+const WANTED_MODULES = [
+  ...['virtio_pci', 'virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng', 'virtio_console'],
+] as const;
 
 /** The kernel of a root that holds exactly one, with the modules that the node loads and what they depend on. */
 export async function takeKernel(tree: FileTree, signal: AbortSignal): Promise<Kernel> {
@@ -29,7 +34,7 @@ export async function takeKernel(tree: FileTree, signal: AbortSignal): Promise<K
   const paths = new Map(
     tree
       .paths()
-      .filter((path) => path.startsWith(`usr/lib/modules/${version}/`) && /\.ko(\.xz)?$/.test(path))
+      .filter((path) => path.replace(/^usr\//, '').startsWith(`lib/modules/${version}/`) && /\.ko(\.xz)?$/.test(path))
       .map((path) => [moduleName(path), path]),
   );
   const loaded = new Map<string, KernelModule>();

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
@@ -9,14 +9,16 @@ import { LacreError } from '../../lacre-error.ts';
 import { cacheFolder } from '../lab-folder.ts';
 import type { Progress } from '../progress.ts';
 import { type AgentExecutable, buildAgent } from './agent-executable.ts';
+import { nodePrefix, once, removeOthers } from './build-folder.ts';
 import { type DemoNames, IMAGE_NAMES, makeDemoImages } from './demo-image.ts';
 import { FileTree } from './file-tree.ts';
 import { makeInitrd } from './initrd.ts';
 import { takeKernel } from './kernel.ts';
 import { measuredKernel } from './measured-kernel.ts';
 import { AGENT_NATIVE_PATH, AGENT_PATH, makeNodeRoot, NEXT_INIT, UID_POOL_BASE, writeSquashfs } from './node-root.ts';
+import { type Archives, archives } from './package-archive.ts';
 import { referenceBoot } from './reference-boot.ts';
-import { makeRootArchive, ROOT_ARCHIVE_INPUTS } from './root-archive.ts';
+import { DEFAULT_KERNEL, type KernelSeries } from './root-archive.ts';
 import { sharedLibraries } from './shared-libraries.ts';
 import { Toolchain } from './toolchain.ts';
 
@@ -53,20 +55,25 @@ export interface BuiltNode extends z.infer<typeof FACTS> {
 }
 
 /** Builds what is not there yet from just these inputs; packages, node and agent each have their own hash. */
-export async function buildNode(progress: Progress, signal: AbortSignal): Promise<BuiltNode> {
-  const [executable, packages] = await Promise.all([
+export async function buildNode(
+  progress: Progress,
+  signal: AbortSignal,
+  kernel: KernelSeries = DEFAULT_KERNEL,
+): Promise<BuiltNode> {
+  const [executable, { packages, kernelPackages }] = await Promise.all([
     progress.step('agent', 'building lacre as one executable file', () => buildAgent(signal)),
-    packageArchive(progress, signal),
+    archives(kernel, progress, signal),
   ]);
-  const base = join(cacheFolder(), `node-${await hashOf([packages.sha256, imaPolicy(UID_POOL_BASE)])}`);
-  await once(base, (part) => buildBase(packages.path, part, progress, signal));
+  const hash = await hashOf([packages.sha256, kernelPackages.sha256, imaPolicy(UID_POOL_BASE)]);
+  const base = join(cacheFolder(), `${nodePrefix(kernel)}-${hash}`);
+  await once(base, (part) => buildBase({ packages, kernelPackages }, part, progress, signal));
   const full = join(base, `root-${executable.sha256.slice(0, 16)}`);
   await once(full, (part) =>
     progress.step('root', 'making the root file system with the agent', () =>
       buildRoot(base, part, agentFiles(executable), signal),
     ),
   );
-  await removeOthers([dirname(packages.path), base, full]);
+  await removeOthers([dirname(packages.path), dirname(kernelPackages.path), base, full], kernel);
   const facts = FACTS.parse(JSON.parse(await readFile(join(base, 'facts.json'), 'utf8')));
   return {
     ...facts,
@@ -86,26 +93,20 @@ export async function buildNode(progress: Progress, signal: AbortSignal): Promis
   };
 }
 
-async function packageArchive(progress: Progress, signal: AbortSignal): Promise<{ path: string; sha256: string }> {
-  const key = createHash('sha256').update(JSON.stringify(ROOT_ARCHIVE_INPUTS)).digest('hex').slice(0, 16);
-  const folder = join(cacheFolder(), `packages-${key}`);
-  await once(folder, (part) =>
-    progress.step('packages', 'fetching the node: kernel, podman, libraries (versions are resolved now)', async () => {
-      await makeRootArchive(join(part, 'root.tar'), signal);
-      const hash = createHash('sha256').update(await readFile(join(part, 'root.tar')));
-      await writeFile(join(part, 'root.tar.sha256'), hash.digest('hex'));
-    }),
-  );
-  return { path: join(folder, 'root.tar'), sha256: await readFile(join(folder, 'root.tar.sha256'), 'utf8') };
-}
-
-async function buildBase(archive: string, folder: string, progress: Progress, signal: AbortSignal): Promise<void> {
+async function buildBase(
+  { packages, kernelPackages }: Archives,
+  folder: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
   await progress.step('node', 'building the node: init, initrd, images of the demo', async () => {
     const file = (name: string, bytes: Uint8Array | string) => writeFile(join(folder, name), bytes);
-    const suite = await FileTree.fromTar(archive, (path) => !/^usr\/(include|share\/(?!containers))/.test(path));
-    const toolchain = await Toolchain.unpack(archive, join(folder, 'sysroot'), signal);
+    const wanted = (path: string) => !/^usr\/(include|share\/(?!containers))/.test(path);
+    const suite = await FileTree.fromTar(packages.path, wanted);
+    const kernelTree = kernelPackages === packages ? suite : await FileTree.fromTar(kernelPackages.path, wanted);
+    const toolchain = await Toolchain.unpack(packages.path, join(folder, 'sysroot'), signal);
     const [kernel, seal, labInit, noexecHook] = await Promise.all([
-      takeKernel(suite, signal),
+      takeKernel(kernelTree, signal),
       toolchain.staticProgram('node/seal.c'),
       toolchain.staticProgram('lab/lab-init.c'),
       toolchain.staticProgram('node/noexec-hook.c'),
@@ -176,34 +177,6 @@ export async function buildRoot(
     pipeline(root.tar(), createWriteStream(join(folder, 'root.tar'))),
     writeSquashfs(root, join(folder, 'root.squashfs'), signal),
   ]);
-}
-
-/** Fills `folder` by `make` unless it is there; half a folder is never taken for a whole one. */
-export async function once(folder: string, make: (part: string) => Promise<void>): Promise<void> {
-  if (await stat(folder).catch(() => undefined)) return;
-  const part = `${folder}.part-${process.pid}`;
-  await mkdir(part, { recursive: true });
-  try {
-    await make(part);
-    await rename(part, folder);
-  } finally {
-    await rm(part, { recursive: true, force: true });
-  }
-}
-
-/** Older builds, and what a killed run left half made, are of no use any more, and are large. */
-async function removeOthers(kept: readonly string[]): Promise<void> {
-  const folders = new Set(kept.map((path) => dirname(path)));
-  for (const folder of folders) {
-    for (const name of await readdir(folder)) {
-      const path = join(folder, name);
-      const maker = Number(/\.part-(\d+)$/.exec(name)?.[1] ?? 0);
-      const isBuild = /^(node|packages|root)-[0-9a-f]{16}(-spire-[0-9a-f]{16})?(\.part-\d+)?$/.test(name);
-      const isKept = kept.includes(path) || kept.includes(path.replace(/-spire-[0-9a-f]{16}$/, ''));
-      if (isBuild && !isKept && !(maker > 0 && existsSync(`/proc/${maker}`)))
-        await rm(path, { recursive: true, force: true });
-    }
-  }
 }
 
 async function hashOf(texts: readonly string[]): Promise<string> {

@@ -1,4 +1,5 @@
 import { rename } from 'node:fs/promises';
+import { LacreError } from '../../lacre-error.ts';
 import { runProgram } from '../program.ts';
 
 export const SUITE = 'trixie';
@@ -30,15 +31,43 @@ const OPTIONS: readonly string[] = [
   '--dpkgopt=path-exclude=/usr/share/locale/*',
 ];
 
+/** Packages of one suite. */
+export interface PackageSet {
+  readonly suite: string;
+  readonly packages: readonly string[];
+}
+
+/** The node's userland, and with it the kernel of its own suite. */
+export const ROOT_PACKAGES: PackageSet = { suite: SUITE, packages: PACKAGES };
+
+/** Kernels that the node can boot, by series: the suite's own, or another suite's below the same userland. */
+export const KERNELS = {
+  '6.12': undefined,
+  '6.1': { suite: 'bookworm', packages: ['linux-image-cloud-amd64', 'tiny-initramfs'] },
+} as const satisfies Readonly<Record<string, PackageSet | undefined>>;
+
+export type KernelSeries = keyof typeof KERNELS;
+export const DEFAULT_KERNEL: KernelSeries = '6.12';
+
+/** Throws lab.kernel.unknown. */
+export function kernelOf(series: string): KernelSeries {
+  const known = Object.keys(KERNELS) as KernelSeries[];
+  const found = known.find((name) => name === series);
+  if (found !== undefined) return found;
+  throw new LacreError('lab.kernel.unknown', `the lab has no kernel ${series}: there are ${known.join(' and ')}`);
+}
+
 /** What decides which archive is made, apart from the mirror's state when it is made. */
-export const ROOT_ARCHIVE_INPUTS: readonly string[] = [SUITE, ...PACKAGES, ...OPTIONS];
+export function archiveInputs({ suite, packages }: PackageSet): string[] {
+  return [suite, ...packages, ...OPTIONS];
+}
 
 /**
  * Makes a tar file of the packages' files: resolved and verified by apt against the distribution's keys, unpacked, and
  * nothing of them executed. Works as an ordinary user too (mmdebstrap then uses a user namespace).
  */
-export async function makeRootArchive(path: string, signal: AbortSignal): Promise<void> {
+export async function makeArchive({ suite, packages }: PackageSet, path: string, signal: AbortSignal): Promise<void> {
   const part = `${path}.part.tar`;
-  await runProgram('mmdebstrap', ['--quiet', ...OPTIONS, `--include=${PACKAGES.join(',')}`, SUITE, part], { signal });
+  await runProgram('mmdebstrap', ['--quiet', ...OPTIONS, `--include=${packages.join(',')}`, suite, part], { signal });
   await rename(part, path);
 }
