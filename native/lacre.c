@@ -88,6 +88,17 @@ static napi_value peer_credentials(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* peerUid(fd): the user of the process that connected, or that listens; it may be in a pid namespace out of sight. */
+static napi_value peer_uid(napi_env env, napi_callback_info info) {
+  int fd = number_argument(env, info, "peerUid");
+  if (fd < 0) return NULL;
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return fail(env, "SO_PEERCRED", errno);
+  if (length != sizeof peer || peer.uid == (uid_t)-1) return fail(env, "SO_PEERCRED", ENOTCONN);
+  return int_value(env, peer.uid);
+}
+
 /* peerPidfd(fd): a pidfd of the process that connected. ENOPROTOOPT before Linux 6.5. */
 static napi_value peer_pidfd(napi_env env, napi_callback_info info) {
   int fd = number_argument(env, info, "peerPidfd");
@@ -166,8 +177,9 @@ static napi_value start(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } functions[] = {
-      {"peerCredentials", peer_credentials}, {"peerPidfd", peer_pidfd},           {"pidfdOpen", pidfd_open_},
-      {"isAlive", is_alive},                 {"setNotDumpable", set_not_dumpable}, {"notify", notify},
+      {"peerCredentials", peer_credentials}, {"peerUid", peer_uid},   {"peerPidfd", peer_pidfd},
+      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive},   {"setNotDumpable", set_not_dumpable},
+      {"notify", notify},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;

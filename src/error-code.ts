@@ -228,6 +228,7 @@ export const ERROR_CODES = {
   // spire
   'spire.plugin.started': invalid('a plugin of SPIRE was started by something else'),
   'spire.plugin.socket': unavailable("the plugin's socket can't be made"),
+  'spire.peer.foreign': refused('who listens on a socket of the Lacre server or of spire-server is another user'),
   'spire.plugin.unconfigured': {
     grpc: 'FAILED_PRECONDITION',
     exit: 1,

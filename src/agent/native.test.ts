@@ -40,6 +40,7 @@ async function connectedChild() {
 test('the peer of a socket, and whether just that process lives', async () => {
   const { child, fd, close } = await connectedChild();
   assert.deepEqual(native.peerCredentials(fd), { pid: child.pid, uid: process.getuid?.(), gid: process.getgid?.() });
+  assert.equal(native.peerUid(fd), process.getuid?.());
   const pidfds = [native.pidfdOpen(child.pid ?? 0)];
   try {
     pidfds.push(native.peerPidfd(fd));
@@ -58,6 +59,7 @@ test('faults are errors with the name of the errno', () => {
   const code = (call: () => unknown, name: string) =>
     assert.throws(call, (error) => (error as NodeJS.ErrnoException).code === name);
   code(() => native.peerCredentials(0x7fff_ffff), 'EBADF');
+  code(() => native.peerUid(0x7fff_ffff), 'EBADF');
   code(() => native.peerPidfd(0x7fff_ffff), 'EBADF');
   code(() => native.isAlive(0x7fff_ffff), 'EBADF');
   code(() => native.pidfdOpen(0x7fff_ffff), 'ESRCH');

@@ -24,6 +24,11 @@ export interface PeerCredentials {
 export interface Native {
   /** SO_PEERCRED of a connected unix socket. */
   peerCredentials(fd: number): PeerCredentials;
+  /**
+   * SO_PEERCRED's user alone: of who connected or, at a client, of who listens. That process may be in a pid namespace out
+   * of sight. ENOTCONN where nobody is there.
+   */
+  peerUid(fd: number): number;
   /** SO_PEERPIDFD: a descriptor of just that process, to be closed by the caller. ENOPROTOOPT before Linux 6.5. */
   peerPidfd(fd: number): number;
   /** pidfd_open(2): of whatever process has that pid now. */
@@ -48,7 +53,15 @@ export interface NativePlace {
 
 const ASSET = 'lacre.node';
 const TEMPORARY = ['/run', '/dev/shm', '/tmp'];
-const FUNCTIONS = ['peerCredentials', 'peerPidfd', 'pidfdOpen', 'isAlive', 'setNotDumpable', 'notify'] as const;
+const FUNCTIONS = [
+  'peerCredentials',
+  'peerUid',
+  'peerPidfd',
+  'pidfdOpen',
+  'isAlive',
+  'setNotDumpable',
+  'notify',
+] as const;
 /** Of fcntl.h; Node doesn't name it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 

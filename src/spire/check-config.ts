@@ -1,8 +1,7 @@
 import type * as z from 'zod';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { type HclObject, type HclValue, parseHcl } from './hcl-parser.ts';
-import { AgentHalfConfigSchema } from './node-attestor-agent.ts';
-import { ServerHalfConfigSchema } from './node-attestor-server.ts';
+import { AgentHalfConfigSchema, ServerHalfConfigSchema } from './node-config.ts';
 import { checkTree } from './plugin-config.ts';
 import { ttlNotes } from './ttl-check.ts';
 import { WorkloadConfigSchema } from './workload-config.ts';

@@ -3,17 +3,19 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { NodeVerifier, type RefusedHost } from '../proto/lacre/v1/spire_pb.ts';
 import { Agent } from '../proto/spire/api/server/agent/v1/agent_pb.ts';
-import { UnixClient } from '../unix-client.ts';
+import type { UnixClient } from '../unix-client.ts';
 import { statusOfCall } from './plugin-status.ts';
 
 export interface HostWatchOptions {
-  /** The Lacre server's verifier socket. */
-  readonly verifier: string;
-  /** spire-server's API socket. */
-  readonly spire: string;
+  /** The Lacre server, by its verifier socket; closed with the watch. */
+  readonly verifier: UnixClient;
+  /** spire-server, by its API socket; closed with the watch. */
+  readonly spire: UnixClient;
   readonly action: 'evict' | 'ban';
   readonly trustDomain: string;
   readonly log: Logger;
+  /** How long after it was acted on an agent is left alone; only tests say another time. */
+  readonly againMs?: number;
 }
 
 const RETRY_MS = 1_000;
@@ -39,8 +41,8 @@ export class HostWatch {
 
   constructor(options: HostWatchOptions) {
     this.#options = options;
-    this.#verifier = new UnixClient(options.verifier);
-    this.#spire = new UnixClient(options.spire);
+    this.#verifier = options.verifier;
+    this.#spire = options.spire;
   }
 
   start(): void {
@@ -82,11 +84,14 @@ export class HostWatch {
   }
 
   async #act({ spiffeId, reason }: RefusedHost): Promise<void> {
-    const { action, trustDomain, log } = this.#options;
+    const { action, trustDomain, log, againMs = AGAIN_MS } = this.#options;
     const prefix = `spiffe://${trustDomain}`;
     const acted = this.#done.get(spiffeId);
     // Agents of other attestors are none of the Lacre server's business.
-    if (!spiffeId.startsWith(`${prefix}/spire/agent/lacre_tpm/`) || performance.now() - (acted ?? -AGAIN_MS) < AGAIN_MS)
+    if (
+      !spiffeId.startsWith(`${prefix}/spire/agent/lacre_tpm/`) ||
+      performance.now() - (acted ?? Number.NEGATIVE_INFINITY) < againMs
+    )
       return;
     const id = { trustDomain, path: spiffeId.slice(prefix.length) };
     const agents = this.#spire.service(Agent);

@@ -1,36 +1,26 @@
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { Logger } from 'pino';
-import * as z from 'zod';
 import { openWhenUsed } from '../agent/agent-parts.ts';
-import { AgentConfigSchema } from '../agent/config-schema.ts';
-import { type NodeKeys, prepareKeys } from '../agent/enrolment.ts';
-import { observeNode, readEventLog } from '../agent/evidence-observation.ts';
-import type { AttestationTpm } from '../agent/evidence-tpm.ts';
-import { CHUNK_BYTES, MeasurementList } from '../agent/measurement-list.ts';
+import { prepareKeys } from '../agent/enrolment.ts';
+import { readEventLog } from '../agent/evidence-observation.ts';
+import { MeasurementList } from '../agent/measurement-list.ts';
 import { StateDir } from '../agent/state-dir.ts';
 import { TpmClient } from '../agent/tpm-client.ts';
 import { LacreError } from '../lacre-error.ts';
-import { type EnrolRequest, EnrolRequestSchema } from '../proto/lacre/v1/node_pb.ts';
-import { SpireChallengeSchema, SpireStepsSchema, type VerifyNodeChallenge } from '../proto/lacre/v1/spire_pb.ts';
+import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
+import { SpireChallengeSchema, type VerifyNodeChallenge } from '../proto/lacre/v1/spire_pb.ts';
 import {
   type Challenge,
   type PayloadOrChallengeResponse,
-  PayloadOrChallengeResponseSchema,
   NodeAttestor as Service,
 } from '../proto/spire/plugin/agent/nodeattestor/v1/nodeattestor_pb.ts';
-import { enrolmentExtraData, spireExporter } from '../tpm/qualifying-data.ts';
-import { VERSION } from '../version.ts';
+import { AgentHalfConfigSchema } from './node-config.ts';
+import { batchesOf, evidenceOf, helloOf, messageOf, outOfOrder, stepsOf } from './node-evidence.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import type { Plugin } from './plugin-runtime.ts';
 import { statusOf } from './plugin-status.ts';
-import { intermediatesAt, nodeShape } from './workload-config.ts';
-
-/** plugin_data of NodeAttestor "lacre_tpm" of spire-agent. */
-export const AgentHalfConfigSchema = z.strictObject({
-  data_dir: AgentConfigSchema.shape.data_dir.unwrap().default('/var/lib/lacre/spire-node'),
-  ...nodeShape,
-});
+import { intermediatesAt } from './workload-config.ts';
 
 interface AgentHalfConfig {
   readonly trustDomain: string;
@@ -42,9 +32,6 @@ interface AgentHalfConfig {
   /** Up to where the server verified the list in this boot: known to this process alone. */
   verifiedBytes: number;
 }
-
-/** SPIRE takes 4 MiB; a message holds steps up to about this size. */
-const MESSAGE_BYTES = 2 * 1024 * 1024;
 
 /** NodeAttestor "lacre_tpm", agent half: EK, AK, activation, quote, event log and measurement list of this node. */
 export function createAgentHalf({ log }: { readonly log: Logger }): Plugin {
@@ -107,11 +94,11 @@ async function* attest(
   let challenge: VerifyNodeChallenge;
   let evidence: EnrolRequest;
   try {
-    yield message('payload', [helloOf(keys)], false, trustDomain);
+    yield messageOf('payload', [helloOf(keys)], false, trustDomain);
     const step = await nextChallenge(challenges);
     if (step.case !== 'challenge') throw outOfOrder();
     challenge = step.value;
-    evidence = await evidenceOf(config, tpm, keys, challenge);
+    evidence = await evidenceOf(trustDomain, tpm, keys, challenge);
   } finally {
     await tpm.close();
   }
@@ -133,7 +120,7 @@ async function* send(
     const steps = stepsOf(offset > 0 ? new Uint8Array() : await readEventLog(config.eventLog), list, evidence);
     for await (const { batch, more } of batchesOf(steps)) {
       if (!more) tellSent(log, list.position - offset, offset);
-      yield message('challengeResponse', batch, more);
+      yield messageOf('challengeResponse', batch, more);
       if (more && (await nextChallenge(challenges)).case !== 'more') throw outOfOrder();
     }
     return list.position;
@@ -144,71 +131,6 @@ async function* send(
 
 function tellSent(log: Logger, sentBytes: number, resumedFrom: number): void {
   log.info({ sentBytes, resumedFrom }, `evidence is sent, with ${sentBytes} bytes of the measurement list`);
-}
-
-function helloOf(keys: NodeKeys): EnrolRequest {
-  return request({
-    case: 'hello',
-    value: {
-      ekCertificate: keys.ekCertificate ?? new Uint8Array(),
-      ekIntermediates: [...keys.ekIntermediates],
-      ekPublic: keys.ekPublic,
-      akPublic: keys.akPublic,
-      agentVersion: VERSION,
-    },
-  });
-}
-
-/** The quote is made before the list is read: so the list covers it. */
-async function evidenceOf(
-  { trustDomain }: AgentHalfConfig,
-  tpm: AttestationTpm,
-  { ekPublic, akName }: NodeKeys,
-  { challenge }: VerifyNodeChallenge,
-): Promise<EnrolRequest> {
-  if (challenge === undefined) throw outOfOrder();
-  const { credentialBlob, encryptedSecret, nonce } = challenge;
-  if (nonce.length !== 32) throw new LacreError('spire.node.protocol', 'the challenge has no nonce of 32 bytes');
-  const secret = await tpm.activateCredential(credentialBlob, encryptedSecret);
-  const exporter = spireExporter(nonce);
-  const csr = new Uint8Array();
-  const { attest: quoted, signature } = await tpm.quote(
-    enrolmentExtraData({ trustDomain, nonce, secret, ekPublic, akName, csr, exporter }),
-  );
-  return request({ case: 'evidence', value: { attest: quoted, signature, observation: await observeNode() } });
-}
-
-async function* stepsOf(
-  eventLog: Uint8Array,
-  list: MeasurementList,
-  evidence: EnrolRequest,
-): AsyncGenerator<EnrolRequest> {
-  for (let at = 0; at < eventLog.length; at += CHUNK_BYTES) {
-    yield request({ case: 'eventLog', value: eventLog.subarray(at, at + CHUNK_BYTES) });
-  }
-  for (let chunk = await list.read(); chunk.length > 0; chunk = await list.read())
-    yield request({ case: 'list', value: chunk });
-  yield evidence;
-}
-
-/** Steps in messages that SPIRE takes; the last holds the evidence. */
-async function* batchesOf(
-  steps: AsyncIterable<EnrolRequest>,
-): AsyncGenerator<{ batch: EnrolRequest[]; more: boolean }> {
-  let batch: EnrolRequest[] = [];
-  let bytes = 0;
-  for await (const one of steps) {
-    const { step } = one;
-    const length = step.case === 'list' || step.case === 'eventLog' ? step.value.length : 0;
-    if (bytes + length > MESSAGE_BYTES) {
-      yield { batch, more: true };
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(one);
-    bytes += length;
-  }
-  yield { batch, more: false };
 }
 
 async function nextChallenge(challenges: AsyncIterator<Challenge>) {
@@ -225,17 +147,4 @@ async function nextChallenge(challenges: AsyncIterator<Challenge>) {
       { cause },
     );
   }
-}
-
-function outOfOrder(): LacreError {
-  return new LacreError('spire.node.protocol', "a challenge of spire-server's plugin came out of order");
-}
-
-function message(kind: 'payload' | 'challengeResponse', steps: EnrolRequest[], more: boolean, trustDomain = '') {
-  const value = toBinary(SpireStepsSchema, create(SpireStepsSchema, { steps, more, trustDomain }));
-  return create(PayloadOrChallengeResponseSchema, { data: { case: kind, value } });
-}
-
-function request(step: MessageInitShape<typeof EnrolRequestSchema>['step']): EnrolRequest {
-  return create(EnrolRequestSchema, { step: step ?? { case: undefined } });
 }

@@ -1,45 +1,20 @@
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import type { Logger } from 'pino';
-import * as z from 'zod';
+import type { Native } from '../agent/native.ts';
 import { LacreError } from '../lacre-error.ts';
-import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
-import {
-  NodeVerifier,
-  SpireChallengeSchema,
-  type SpireSteps,
-  SpireStepsSchema,
-  type VerifyNodeResponse,
-  type VerifyNodeResult,
-} from '../proto/lacre/v1/spire_pb.ts';
 import {
   type AttestRequest,
   type AttestResponse,
-  AttestResponseSchema,
   NodeAttestor as Service,
 } from '../proto/spire/plugin/server/nodeattestor/v1/nodeattestor_pb.ts';
 import { UnixClient } from '../unix-client.ts';
 import { HostWatch } from './host-watch.ts';
+import { ServerHalfConfigSchema } from './node-config.ts';
+import { relay } from './node-relay.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import type { Plugin } from './plugin-runtime.ts';
 import { statusOf, statusOfCall } from './plugin-status.ts';
-import { selectorValues } from './workload-selectors.ts';
-
-const socketPath = z
-  .string('a path is needed')
-  .min(1, 'a path is needed')
-  .max(107, "a unix socket's path has at most 107 characters");
-
-/** plugin_data of NodeAttestor "lacre_tpm" of spire-server. */
-export const ServerHalfConfigSchema = z.strictObject({
-  verifier_socket: socketPath.default('/run/lacre/verifier/verifier.sock'),
-  on_host_failure: z.enum(['none', 'evict', 'ban'], 'must be "none", "evict" or "ban"').default('evict'),
-  spire_socket: socketPath.default('/tmp/spire-server/private/api.sock'),
-});
-
-/** Steps of one message of SPIRE: a few chunks of 512 KiB, hello or evidence. */
-const MAX_STEPS = 64;
-const ATTESTATION_MS = 150_000;
+import { peerCheck, uidOf } from './trusted-peer.ts';
 
 interface Running {
   readonly trustDomain: string;
@@ -51,7 +26,7 @@ interface Running {
  * NodeAttestor "lacre_tpm", server half. It judges nothing itself: a Lacre server's verifier does, with its inventory,
  * endorsement roots and reference values; the plugin carries the steps there, and its answer to SPIRE.
  */
-export function createServerHalf({ log }: { readonly log: Logger }): Plugin {
+export function createServerHalf({ native, log }: { readonly native: Native; readonly log: Logger }): Plugin {
   let running: Running | undefined;
   const stop = async (): Promise<void> => {
     const former = running;
@@ -78,146 +53,19 @@ export function createServerHalf({ log }: { readonly log: Logger }): Plugin {
     routes: (router: ConnectRouter) => router.service(Service, { attest }),
     configure: async (trustDomain, text) => {
       const file = readPluginConfig({ schema: ServerHalfConfigSchema, text });
+      const { verifier_socket: path, spire_socket: spire, on_host_failure: action } = file;
+      const user = file.verifier_user;
+      const verifierUids = user === undefined ? [] : [uidOf('verifier_user', user)];
+      const check = peerCheck(native, path, verifierUids, "verifier_user names the Lacre server's user");
       await stop();
-      const { verifier_socket: verifier, spire_socket: spire, on_host_failure: action } = file;
-      const watch = action === 'none' ? undefined : new HostWatch({ verifier, spire, action, trustDomain, log });
-      running = { trustDomain, verifier: new UnixClient(verifier), watch };
+      // SPIRE started this process, so its user is ours.
+      const own = peerCheck(native, spire, [], "it should be spire-server's, which runs as this user");
+      const open = () => ({ verifier: new UnixClient(path, check), spire: new UnixClient(spire, own) });
+      const watch = action === 'none' ? undefined : new HostWatch({ ...open(), action, trustDomain, log });
+      running = { trustDomain, verifier: new UnixClient(path, check), watch };
       watch?.start();
     },
     validate: async (_trustDomain, text) => checkPluginConfig({ schema: ServerHalfConfigSchema, text }).faults,
     stop,
   };
-}
-
-async function* relay(
-  { trustDomain, verifier }: Running,
-  requests: AsyncIterator<AttestRequest>,
-  signal: AbortSignal,
-): AsyncGenerator<AttestResponse> {
-  const payload = await nextSteps(requests, 'payload');
-  if (payload.trustDomain !== trustDomain) {
-    const theirs = JSON.stringify(payload.trustDomain.slice(0, 255));
-    throw new LacreError(
-      'spire.node.trust-domain',
-      `the node's plugin is of trust domain ${theirs}, and spire-server of ${trustDomain}`,
-    );
-  }
-  const outgoing = new Outgoing();
-  const ended = new AbortController();
-  outgoing.push(payload.steps);
-  const call = verifier.service(NodeVerifier).verifyNode(outgoing, {
-    // Of an attestation that SPIRE gave up the verifier keeps no place.
-    signal: AbortSignal.any([signal, ended.signal, AbortSignal.timeout(ATTESTATION_MS)]),
-  });
-  const responses = call[Symbol.asyncIterator]();
-  try {
-    const challenged = await nextResponse(responses);
-    if (challenged.case !== 'challenge') throw new LacreError('spire.node.protocol', 'the verifier sent no challenge');
-    yield challengeOf({ case: 'challenge', value: challenged.value });
-    // A verifier that refuses what came so far ends it, whatever the node still means to send.
-    const result = nextResponse(responses);
-    for (;;) {
-      const { steps, more } = await beforeEnd(nextSteps(requests, 'challengeResponse'), result);
-      outgoing.push(steps);
-      if (!more) break;
-      await beforeEnd(outgoing.taken(), result);
-      yield challengeOf({ case: 'more', value: {} });
-    }
-    const last = await result;
-    if (last.case !== 'result') throw new LacreError('spire.node.protocol', 'the verifier sent no result');
-    yield attributesOf(last.value, trustDomain);
-  } finally {
-    outgoing.end();
-    ended.abort();
-  }
-}
-
-/** Rejects where the verifier ends first. */
-async function beforeEnd<T>(work: Promise<T>, end: Promise<unknown>): Promise<T> {
-  const ended = end.then(() => {
-    throw new LacreError('spire.node.protocol', 'the verifier ended before the evidence did');
-  });
-  // Of these two one is left alone.
-  for (const promise of [work, ended]) promise.catch(() => undefined);
-  return Promise.race([work, ended]);
-}
-
-function attributesOf({ spiffeId, selectors }: VerifyNodeResult, trustDomain: string): AttestResponse {
-  if (!spiffeId.startsWith(`spiffe://${trustDomain}/spire/agent/lacre_tpm/`)) {
-    throw new LacreError(
-      'spire.node.trust-domain',
-      `the Lacre server is of another trust domain: it named the node ${spiffeId}`,
-    );
-  }
-  const value = { spiffeId, selectorValues: selectorValues(selectors), canReattest: true };
-  return create(AttestResponseSchema, { response: { case: 'agentAttributes', value } });
-}
-
-function challengeOf(step: MessageInitShape<typeof SpireChallengeSchema>['step']): AttestResponse {
-  const value = toBinary(SpireChallengeSchema, create(SpireChallengeSchema, { step: step ?? { case: undefined } }));
-  return create(AttestResponseSchema, { response: { case: 'challenge', value } });
-}
-
-async function nextSteps(
-  requests: AsyncIterator<AttestRequest>,
-  wanted: 'payload' | 'challengeResponse',
-): Promise<SpireSteps> {
-  const next = await requests.next();
-  if (next.done === true)
-    throw new LacreError('spire.node.protocol', 'the node ended the attestation before its evidence came');
-  const { request } = next.value;
-  if (request.case !== wanted) throw new LacreError('spire.node.protocol', `SPIRE sent no ${wanted} where one is due`);
-  try {
-    const steps = fromBinary(SpireStepsSchema, request.value);
-    if (steps.steps.length > 0 && steps.steps.length <= MAX_STEPS) return steps;
-  } catch (cause) {
-    throw new LacreError('spire.node.protocol', "the node's payload is none of plugin lacre_tpm's", {}, { cause });
-  }
-  throw new LacreError('spire.node.protocol', `a message of the node has 1 to ${MAX_STEPS} steps`);
-}
-
-async function nextResponse(responses: AsyncIterator<VerifyNodeResponse>): Promise<VerifyNodeResponse['step']> {
-  const next = await responses.next();
-  if (next.done === true) throw new LacreError('spire.node.protocol', 'the verifier ended before its answer');
-  return next.value.step;
-}
-
-/** Steps on their way to the verifier: those of one message of SPIRE at a time. */
-class Outgoing implements AsyncIterable<EnrolRequest> {
-  readonly #queue: EnrolRequest[] = [];
-  #wake: () => void = () => undefined;
-  #taken: () => void = () => undefined;
-  #ended = false;
-
-  push(steps: readonly EnrolRequest[]): void {
-    this.#queue.push(...steps);
-    this.#wake();
-  }
-
-  /** Resolves when the verifier asks for more than there is. */
-  taken(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#taken = resolve;
-      this.#wake();
-    });
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncIterator<EnrolRequest> {
-    while (!this.#ended) {
-      const next = this.#queue.shift();
-      if (next !== undefined) {
-        yield next;
-        continue;
-      }
-      this.#taken();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
 }

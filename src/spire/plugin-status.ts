@@ -16,6 +16,7 @@ export function statusOf(error: unknown, log: Logger): ConnectError {
 export function statusOfCall(error: unknown): ConnectError {
   if (isLacreError(error)) return statusOfFault(error);
   const { code, cause } = ConnectError.from(error);
+  if (isLacreError(cause)) return statusOfFault(cause);
   const system = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   // The socket isn't there, or nobody answers on it.
   if (/^E[A-Z]+$/.test(system))

@@ -13,9 +13,9 @@ import { DriftWatch } from './drift-watch.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import { type Plugin, unimplemented } from './plugin-runtime.ts';
 import { statusOf } from './plugin-status.ts';
+import { WorkloadAnswer } from './workload-answer.ts';
 import { loadWorkloadConfig, type WorkloadConfig, WorkloadConfigSchema } from './workload-config.ts';
-import { missingOf, selectorValues } from './workload-selectors.ts';
-import { judgePid, refusalText } from './workload-verdict.ts';
+import { judgePid } from './workload-verdict.ts';
 
 /** The node's session with the Lacre server, as one configuration has it. */
 interface Running {
@@ -29,8 +29,6 @@ export interface WorkloadAttestorDeps {
   /** The node's TPM and containers; by default the real ones. */
   readonly openNode?: (config: WorkloadConfig) => Promise<NodeParts>;
 }
-
-const ERROR_EVERY_MS = 60_000;
 
 /**
  * WorkloadAttestor "lacre": the node's session to the Lacre server, and verdicts in place of identities. It has no
@@ -96,20 +94,9 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
     },
     stop: config.onDrift === 'none' ? undefined : (id) => stopContainer({ socket, podman: config.podman }, id),
   });
-  const told = new Map<string, number>();
+  const answer = new WorkloadAnswer({ judging, drift, require: config.require, log });
   return {
-    attest: async (pid) => {
-      // SPIRE's health check: the agent asks for itself, in no container, and a fault of every attestor means ill to it.
-      if (pid === process.ppid) return [];
-      if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('spire.workload.pid', `${pid} is no process's pid`);
-      const verdict = await judgePid({ ...judging, asking: (id) => drift.expect(id) }, pid);
-      const { containerId } = verdict;
-      if (!('id' in verdict)) return refused(told, log, pid, containerId, refusalText(verdict.refusal));
-      drift.hold(verdict);
-      const missing = missingOf(config.require, verdict.selectors);
-      if (missing !== undefined) return refused(told, log, pid, containerId, `it is trusted, but ${missing}`);
-      return selectorValues(verdict.selectors);
-    },
+    attest: (pid) => answer.of(pid),
     stop: async () => {
       drift.close();
       link.stop();
@@ -118,16 +105,4 @@ async function start(config: WorkloadConfig, { native, log, openNode }: Workload
       await parts.close();
     },
   };
-}
-
-/** A workload that asks again and again is refused each time, and told of once a minute. */
-function refused(told: Map<string, number>, log: Logger, pid: number, containerId: string, reason: string): string[] {
-  const now = performance.now();
-  const key = `${containerId} ${reason}`;
-  if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) > ERROR_EVERY_MS) {
-    if (told.size > 4096) told.clear();
-    told.set(key, now);
-    log.warn({ pid, containerId, code: 'spire.workload.refused' }, `no selectors for process ${pid}: ${reason}`);
-  }
-  return [];
 }

@@ -5,6 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
+import { buildNative } from '../../scripts/build-native.ts';
+import { loadNative } from '../../src/agent/native.ts';
 import { SpireChallengeSchema, type SpireSteps, SpireStepsSchema } from '../../src/proto/lacre/v1/spire_pb.ts';
 import { NodeAttestor as AgentService } from '../../src/proto/spire/plugin/agent/nodeattestor/v1/nodeattestor_pb.ts';
 import {
@@ -90,7 +92,8 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
   let server: TestServer;
   let serverHalf: Plugin;
   const log: string[] = [];
-  const deps = { log: openPluginLog((line) => log.push(line)) };
+  buildNative();
+  const deps = { native: loadNative(), log: openPluginLog((line) => log.push(line)) };
 
   before(async () => {
     node = await machine();
@@ -120,6 +123,16 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
     tpm = of.proxy.address,
   ): Promise<Plugin> {
     const half = createAgentHalf(deps);
+    await configure(half, of, trustDomain, tpm);
+    return half;
+  }
+
+  function configure(
+    half: Plugin,
+    of: ScriptedNode = node,
+    trustDomain = TRUST_DOMAIN,
+    tpm = of.proxy.address,
+  ): Promise<void> {
     const data = {
       data_dir: join(of.directory, 'spire-node'),
       tpm,
@@ -127,8 +140,7 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       measurement_list: of.kernel.listPath,
       event_log: of.kernel.eventLogPath,
     };
-    await half.configure(trustDomain, JSON.stringify(data));
-    return half;
+    return half.configure(trustDomain, JSON.stringify(data));
   }
 
   test('the first evidence is the whole list, the next only what it grew by', async () => {
@@ -149,6 +161,26 @@ describe('node attestation through SPIRE, with everything real but SPIRE', {
       whole + delta,
       'a plugin that knows nothing sends all',
     );
+  });
+
+  test('what was verified belongs to one configuration: another one begins with the whole list', async () => {
+    const half = await agentHalf();
+    const seen = { payloads: [], responses: [] as Uint8Array[] };
+    await attest(half, serverHalf, { seen });
+    await configure(half);
+    await attest(half, serverHalf, { seen });
+    // Given anew while an attestation is under way: that one goes on as it began, and says nothing of the next.
+    const anew = async (bytes: Uint8Array) => {
+      await configure(half);
+      return bytes;
+    };
+    await attest(half, serverHalf, { seen, response: anew });
+    await attest(half, serverHalf, { seen });
+    await attest(half, serverHalf, { seen });
+    const lengths = seen.responses.map((bytes) => listBytes(stepsOf(bytes)));
+    const [whole = 0] = lengths;
+    assert.ok(whole > 0);
+    assert.deepEqual(lengths, [whole, whole, 0, whole, 0]);
   });
 
   test('a reboot: the whole list, and no evidence of the boot before', async () => {
