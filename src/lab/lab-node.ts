@@ -70,7 +70,7 @@ export class LabNode {
   }
 
   /** Creates a container, puts other bytes into one of its files, and only then starts it. */
-  async runChangedContainer(name: string, image: string, path: string, changed: string): Promise<void> {
+  async runChangedContainer(name: string, image: string, path: string, changed: string | Uint8Array): Promise<void> {
     await this.#make('create', name, [], image);
     await this.replaceFile(name, path, changed);
     await this.#control.must([PODMAN, 'start', name]);
@@ -81,10 +81,13 @@ export class LabNode {
     this.#containerIds.set(name, id.trim());
   }
 
-  /** Writes over a file of a container from outside, as root of the host can: also where its root is read-only inside. */
-  async replaceFile(name: string, path: string, localFile: string): Promise<void> {
+  /**
+   * Writes over a file of a container from outside, as root of the host can: also where its root is read-only inside.
+   * @param changed its new content, or a file of this machine that holds it.
+   */
+  async replaceFile(name: string, path: string, changed: string | Uint8Array): Promise<void> {
     const root = (await this.#control.must([PODMAN, 'mount', name])).trim();
-    await this.#control.writeFile(`${root}${path}`, await readFile(localFile));
+    await this.#control.writeFile(`${root}${path}`, typeof changed === 'string' ? await readFile(changed) : changed);
   }
 
   /** Runs a program in a running container; its output. */

@@ -80,7 +80,7 @@ export function containerReport(name: ContainerName, seen: Observation, images: 
   };
 }
 
-function findingReport(finding: Finding): FindingReport {
+export function findingReport(finding: Finding): FindingReport {
   return {
     link: finding.link,
     code: finding.code,

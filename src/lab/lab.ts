@@ -8,8 +8,10 @@ import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
 import { LabServer } from './lab-server.ts';
 import { consoleTail, SERVER_ADDRESS_IN_NODE, SPIRE_ADDRESS_IN_NODE, startMachine } from './machine/machine.ts';
 import { makeTpm, startTpm } from './machine/software-tpm.ts';
-import { play } from './play.ts';
+import { type Played, play, type Stage } from './play.ts';
 import { Progress } from './progress.ts';
+import { playReads } from './reads/play-reads.ts';
+import { buildReads, type ReadsBuild } from './reads/reads-build.ts';
 import { playSpire } from './spire/play-spire.ts';
 import { buildSpire } from './spire/spire-build.ts';
 import { SpireServer } from './spire/spire-server.ts';
@@ -25,6 +27,8 @@ export interface LabOptions {
   readonly spire: boolean;
   /** Series of the node's kernel. */
   readonly kernel: string;
+  /** What interpreted services read decides on their identity. */
+  readonly reads: boolean;
 }
 
 const RELAY = join(import.meta.dirname, 'machine/relay.ts');
@@ -44,8 +48,10 @@ export async function labUp(options: LabOptions): Promise<number> {
   try {
     const built = await buildNode(progress, stop.signal, kernelOf(options.kernel));
     const spire = options.spire ? await buildSpire(built, progress, stop.signal) : undefined;
+    const reads = options.reads ? await buildReads(built, progress, stop.signal) : undefined;
     run = await LabRun.make();
-    const status = await demonstrate(spire?.node ?? built, spire?.server, run, progress, options, stop.signal);
+    const parts = { built: spire?.node ?? reads?.node ?? built, spireServer: spire?.server, reads };
+    const status = await demonstrate(parts, run, progress, options, stop.signal);
     kept = options.keep;
     if (kept) run.release();
     return status;
@@ -65,10 +71,15 @@ export async function labDown(): Promise<number> {
   return 0;
 }
 
-/** @param spireServer the program, where identities are to come from SPIRE */
+interface Demonstrated {
+  readonly built: BuiltNode;
+  /** The program, where identities are to come from SPIRE. */
+  readonly spireServer: string | undefined;
+  readonly reads: ReadsBuild | undefined;
+}
+
 async function demonstrate(
-  built: BuiltNode,
-  spireServer: string | undefined,
+  { built, spireServer, reads }: Demonstrated,
   run: LabRun,
   progress: Progress,
   options: LabOptions,
@@ -98,7 +109,7 @@ async function demonstrate(
   await run.own(machine.service);
   const stage = { built, server, machine, ekCertificate: tpm.ekCertificatePath, progress, signal, json: options.json };
   try {
-    const { status, control, agentLog } = await (spire ? playSpire({ ...stage, spire }) : play(stage));
+    const { status, control, agentLog } = await demonstration(stage, spire, reads);
     control.close();
     await writeFile(join(run.folder, 'agent.log'), agentLog);
     if (options.keep) process.stderr.write(tryText(built.executable.path, server, run.folder, spire?.commands()));
@@ -108,6 +119,11 @@ async function demonstrate(
       error.message += `\n${await consoleTail(machine)}`;
     throw error;
   }
+}
+
+function demonstration(stage: Stage, spire: SpireServer | undefined, reads: ReadsBuild | undefined): Promise<Played> {
+  if (spire) return playSpire({ ...stage, spire });
+  return reads ? playReads({ ...stage, reads }) : play(stage);
 }
 
 /** Command that connects its standard input and output with a port of this machine. */

@@ -26,9 +26,14 @@ export async function addNode(server: LabServer, ekCertificatePath: string): Pro
   return `spiffe://${TRUST_DOMAIN}/spire/agent/lacre_tpm/${ekSha256.slice(0, 32)}`;
 }
 
-/** Reference values of the host, from what it is built of, and of the demo's image: not of the stranger's. */
+/** Reference values of the host and of the demo's image: not of the stranger's. */
 export async function approveReferences(server: LabServer, node: BuiltNode): Promise<void> {
   await server.command('image', 'approve', node.demoArchive);
+  await approveHost(server, node);
+}
+
+/** Reference values of the host, from what it is built of. */
+export async function approveHost(server: LabServer, node: BuiltNode): Promise<void> {
   await server.command(
     ...['host', 'approve', '--name', 'lab', '--root', node.rootArchive, '--kernel', node.measuredKernel],
     ...['--initrd', node.initrd, '--event-log', node.eventLog],

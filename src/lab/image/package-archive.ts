@@ -41,7 +41,8 @@ export async function archives(kernel: KernelSeries, progress: Progress, signal:
   return { packages, kernelPackages: await archive(`kernel-${kernel}`, other, fetching, signal) };
 }
 
-async function archive(
+/** The packages of a set, fetched unless they are in the cache. @param name of its folder there. */
+export async function archive(
   name: string,
   set: PackageSet,
   step: (make: () => Promise<void>) => Promise<void>,

@@ -1,0 +1,2 @@
+def job(settings):
+    return "approved job, " + settings

@@ -1,0 +1,1 @@
+message="approved job, $settings"
