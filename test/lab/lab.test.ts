@@ -1,74 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, type TestContext, test } from 'node:test';
-import { missingPrograms } from '../../src/lab/lab.ts';
+import { readdirSync } from 'node:fs';
+import { test } from 'node:test';
 import type { LabReport } from '../../src/lab/lab-report.ts';
 import type { SpireReport } from '../../src/lab/spire/spire-report.ts';
 import { interopProgram } from '../interop/interop-program.ts';
-
-const MAIN = join(import.meta.dirname, '../../src/lab/main.ts');
-const TIME_LIMIT_MS = 600_000;
-
-/** Everything temporary of these runs, and of nobody else's, is made in it; short, for the paths of sockets. */
-const temporary = mkdtempSync(join(tmpdir(), 'lt-'));
-chmodSync(temporary, 0o755); // mmdebstrap's other users work in it
-after(() => rmSync(temporary, { recursive: true }));
-
-interface Run {
-  readonly status: number | null;
-  readonly output: string;
-  readonly errors: string;
-}
-
-function lab(args: readonly string[], interruptAt?: RegExp): Promise<Run> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TMPDIR: temporary },
-    });
-    let output = '';
-    let errors = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      errors += text;
-      if (interruptAt?.test(errors)) child.kill('SIGINT');
-    });
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status, output, errors }));
-  });
-}
-
-/** A run of the lab; once more where the emulated processor made the kernel panic, which it does in some boots of many. */
-async function bootedLab(t: TestContext, args: readonly string[]): Promise<Run> {
-  const run = await lab(args);
-  if (run.status === 0 || !/the machine ended.*Kernel panic/s.test(run.errors)) return run;
-  t.diagnostic(`the node's kernel panicked; once more:\n${run.errors}`);
-  return lab(args);
-}
-
-/** Processes whose arguments name the runs' folder. */
-function leftProcesses(): string[] {
-  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(temporary));
-}
-
-function commandLine(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return ''; // it has ended
-  }
-}
-
-const missing = await missingPrograms();
-const skip =
-  missing.length > 0 && process.env['CI'] !== 'true'
-    ? `the lab needs ${missing.join(', ')} (npm run lab says how)`
-    : false;
+import { bootedLab, lab, leftProcesses, missing, skip, TIME_LIMIT_MS, temporary } from './lab-run.ts';
 
 test('a container has an identity while it is as approved, on a real kernel', {
   skip,
