@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -134,6 +135,48 @@ static napi_value is_alive(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/*
+ * watch(pidfd, mountinfo, cgroup, procs, buffer): whether a container is as it was. The descriptors are of its first
+ * process, of that process's mountinfo, of its cgroup's folder and of the folder's cgroup.procs. The length of
+ * cgroup.procs, which is in the buffer then, as far as it has room; or, where something else has to be looked at,
+ * -1: the process has ended; -2: its mounts have changed since the last call; -3: there are cgroups below its own, or
+ * it is gone.
+ */
+static napi_value watch(napi_env env, napi_callback_info info) {
+  napi_value values[5];
+  int32_t fds[4];
+  void *buffer = NULL;
+  size_t size = 0, length = 0;
+  if (!arguments(env, info, "watch", 5, values)) return NULL;
+  for (size_t i = 0; i < 4; i++) {
+    if (napi_get_value_int32(env, values[i], &fds[i]) != napi_ok || fds[i] < 0) return fail(env, "watch", EINVAL);
+  }
+  if (napi_get_buffer_info(env, values[4], &buffer, &size) != napi_ok) return fail(env, "watch", EINVAL);
+  /* The kernel says POLLPRI once after the mounts of a namespace changed (proc_pid_mountinfo(5)). */
+  struct pollfd wait[] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLPRI}};
+  int ready;
+  do {
+    ready = poll(wait, 2, 0);
+  } while (ready < 0 && errno == EINTR);
+  if (ready < 0) return fail(env, "poll", errno);
+  if ((wait[0].revents | wait[1].revents) & POLLNVAL) return fail(env, "poll", EBADF);
+  if (wait[0].revents != 0) return int_value(env, -1);
+  if (wait[1].revents != 0) return int_value(env, -2);
+  struct stat folder;
+  if (fstat(fds[2], &folder) != 0) return fail(env, "fstat", errno);
+  /* Its name above and its own "."; each folder below is one more, and one that was removed has none. */
+  if (folder.st_nlink != 2) return int_value(env, -3);
+  while (length < size) {
+    ssize_t got = pread(fds[3], (char *)buffer + length, size - length, (off_t)length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == ENODEV || errno == EOPNOTSUPP)) return int_value(env, -3);
+    if (got < 0) return fail(env, "pread", errno);
+    if (got == 0) break;
+    length += (size_t)got;
+  }
+  return int_value(env, (int64_t)length);
+}
+
 /* setNotDumpable(): no core file, and no process without CAP_SYS_PTRACE reads this one's memory. */
 static napi_value set_not_dumpable(napi_env env, napi_callback_info info) {
   (void)info;
@@ -177,9 +220,9 @@ static napi_value start(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } functions[] = {
-      {"peerCredentials", peer_credentials}, {"peerUid", peer_uid},   {"peerPidfd", peer_pidfd},
-      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive},   {"setNotDumpable", set_not_dumpable},
-      {"notify", notify},
+      {"peerCredentials", peer_credentials}, {"peerUid", peer_uid}, {"peerPidfd", peer_pidfd},
+      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch},
+      {"setNotDumpable", set_not_dumpable},  {"notify", notify},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;

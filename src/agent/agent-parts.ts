@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { toHex } from '../bytes/hex.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { AgentParts } from './agent.ts';
 import { identifyCaller, PinnedPeer } from './caller.ts';
@@ -41,6 +40,7 @@ export async function openParts(config: AgentConfig, native: Native, log: Logger
   const watch = new ContainerWatch({
     source: openEngines(config.engine),
     proc,
+    native,
     onFault: (fault) => {
       if (fault === undefined) log.info('containers can be looked at again');
       else log.warn({ code: fault.code, ...fault.details }, fault.message);
@@ -86,6 +86,7 @@ export function openWhenUsed(open: () => Promise<TpmClient>, source: Certificate
 function containersOf(watch: ContainerWatch): NodeContainers {
   return {
     seen: () => watch.containers,
+    version: () => watch.version,
     // A fault is told by the watch's own looks.
     look: () => watch.look().catch(() => undefined),
   };
@@ -104,7 +105,7 @@ function pinned(peer: PinnedPeer, proc: Proc, watch: ContainerWatch): PinnedProc
     uid: peer.uid,
     record: async () => {
       const { bytes, container } = await identifyCaller(peer, sources);
-      return { bytes, containerId: container.id, containerSha256Hex: toHex(container.sha256) };
+      return { bytes, containerId: container.id, containerSha256Hex: container.sha256Hex };
     },
     requireAlive: () => peer.requireAlive(),
     close: () => peer.close(),

@@ -88,19 +88,19 @@ test('an engine that does not answer, or does not know the container', async () 
   peer.close();
 });
 
-test('a process that became another between two reads is not taken for one', async () => {
-  const peer = PinnedPeer.open(await ownConnection(), native);
-  const proc = new Contained();
-  let reads = 0n;
-  proc.startTicks = () => {
-    reads += 1n;
-    return reads;
+test('what was read of a process that ended meanwhile is not taken: another may have had its pid', async () => {
+  let looks = 0;
+  const isAlive = () => {
+    looks += 1;
+    return looks === 1;
   };
+  const peer = PinnedPeer.open(await ownConnection(), { ...native, isAlive });
+  const proc = new Contained();
   const namespaces = proc.namespaces(process.pid);
-  const container = { id: 'c'.repeat(64), initPid: process.pid, initStartTicks: 1n, namespaces } as never;
-  await assert.rejects(identifyCaller(peer, { proc, refresh: () => Promise.resolve(container) }), {
-    code: 'agent.caller.ended',
-  });
+  const container = { id: 'c'.repeat(64), initPid: process.pid, initStartTicks: 1n, namespaces, parents: new Map() };
+  const refresh = () => Promise.resolve({ ...container, sha256: new Uint8Array(32) } as never);
+  await assert.rejects(identifyCaller(peer, { proc, refresh }), { code: 'agent.caller.ended' });
+  assert.equal(looks, 2);
   peer.close();
 });
 

@@ -1,5 +1,4 @@
 import { closeSync } from 'node:fs';
-import type { ProcessStatus } from '../container/process-status.ts';
 import { encodeRecord, makeRecord } from '../container/record.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Record } from '../proto/lacre/v1/record_pb.ts';
@@ -133,8 +132,7 @@ async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Pro
   }
   const executable = proc.executable(peer.pid);
   const inside = isInside(proc, peer.pid, container);
-  const descends = descendsFromInit(proc, peer.pid, container.initPid);
-  if (proc.startTicks(peer.pid) !== startTicks) throw ended(peer.pid);
+  const descends = descendsFromInit(proc, peer.pid, container);
   const record = makeRecord({
     containerSha256: container.sha256,
     containerId: container.id,
@@ -158,13 +156,12 @@ function isInside(proc: Proc, pid: number, container: ObservedContainer): boolea
  * Whether a process's parents lead to the container's first process: not so for what the engine brought in by exec. A
  * process whose parent has ended is the first one's child, so a grandchild of an exec'd process can pass for one.
  */
-function descendsFromInit(proc: Proc, pid: number, initPid: number): boolean {
+function descendsFromInit(proc: Proc, pid: number, { initPid, parents }: ObservedContainer): boolean {
   let at = pid;
   for (let steps = 0; steps < MAX_ANCESTORS; steps += 1) {
     if (at === initPid) return true;
     if (at <= 1) return false;
-    const status: ProcessStatus = proc.status(at);
-    at = status.parentPid;
+    at = parents.get(at) ?? proc.status(at).parentPid;
   }
   return false;
 }

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { toHex } from '../bytes/hex.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import { capabilitySet } from '../container/capability.ts';
 import { parseCgroup } from '../container/cgroup.ts';
@@ -15,8 +16,10 @@ import {
   LabelSchema,
   type Mount,
 } from '../proto/lacre/v1/record_pb.ts';
+import { ContainerPin } from './container-pin.ts';
 import { recordMounts } from './container-watch-mount.ts';
-import { type ProcessSummary, summarizeProcesses } from './container-watch-process.ts';
+import { MAX_PROCESSES, type ProcessSummary, readProcesses, type SeenProcesses } from './container-watch-process.ts';
+import type { Native } from './native.ts';
 import type { EngineContainer } from './podman-source.ts';
 import { isMissing, NAMESPACES, type Namespaces, type Proc } from './proc.ts';
 
@@ -30,29 +33,36 @@ export interface ObservedContainer {
   /** Canonical. */
   readonly bytes: Uint8Array;
   readonly sha256: Uint8Array;
+  readonly sha256Hex: string;
+  /** Of each of its processes, by pid, the pid of its parent. */
+  readonly parents: ReadonlyMap<number, number>;
 }
 
 /** What was read of the kernel, and of what else the record is made. */
 interface Seen {
   readonly initStartTicks: bigint;
+  /** Raw mountinfo, and what it says. */
+  readonly mountInfo: Buffer;
   readonly mounts: readonly Mount[];
   readonly processes: ProcessSummary;
   readonly uidMap: readonly UidExtent[];
+  readonly namespaces: Namespaces;
   readonly hostNamespaces: readonly string[];
 }
 
-interface KnownMounts {
+/** The last look at a container. */
+interface Known {
   readonly engine: EngineContainer;
-  readonly raw: Buffer;
-  readonly mounts: readonly Mount[];
-}
-
-interface KnownRecord {
-  readonly engine: EngineContainer;
-  readonly mounts: readonly Mount[];
-  /** All else that the record is made of. */
+  readonly seen: Seen;
+  /** All of it but engine and mounts, in one text. */
   readonly facts: string;
   readonly observed: ObservedContainer;
+  readonly init: ProcessStatus;
+  /** cgroup.procs at that look, and what was read of its processes; empty where they must be read again. */
+  readonly procs: Buffer;
+  readonly statuses: ReadonlyMap<number, ProcessStatus>;
+  /** When everything is read again: performance.now(). */
+  readonly wholeAtMs: number;
 }
 
 /** A container is still being made while its first process has not what its configuration says, but no longer than this. */
@@ -60,15 +70,33 @@ const STARTING_SECONDS = 10;
 const TICKS = 100;
 const MAX_LABELS = 1024;
 const MAX_LABEL_LENGTH = 4096;
+/** Everything is read again after at most this time, each container at another moment. */
+const WHOLE_EVERY_MS = 60_000;
+/** Each costs four descriptors; the containers beyond are read whole each time. */
+const MAX_PINS = 1024;
+/** No more than an eighth of this process's descriptors. */
+const DESCRIPTORS_PER_PIN = 8 * 4;
+/** The statuses of more processes than this are not kept. */
+const MAX_KEPT_STATUSES = 64;
+const NO_PROCS = Buffer.alloc(0);
+const NO_STATUSES: ReadonlyMap<number, ProcessStatus> = new Map();
 
-/** Looks at containers; keeps of each what spares making the same record again. */
+/**
+ * Looks at containers. Where the native part is given, a container whose first process, mounts and processes are those
+ * of the last look is as it was then; at times everything is read again nevertheless.
+ */
 export class ContainerObserver {
   readonly #proc: Proc;
-  readonly #mounts = new Map<string, KnownMounts>();
-  readonly #records = new Map<string, KnownRecord>();
+  readonly #native: Native | undefined;
+  readonly #maxPins: number;
+  readonly #known = new Map<string, Known>();
+  readonly #pins = new Map<string, ContainerPin>();
 
-  constructor(proc: Proc) {
+  constructor(proc: Proc, native?: Native) {
     this.#proc = proc;
+    this.#native = native;
+    this.#maxPins =
+      native === undefined ? 0 : Math.min(MAX_PINS, Math.trunc(proc.descriptorLimit() / DESCRIPTORS_PER_PIN));
   }
 
   /**
@@ -77,73 +105,150 @@ export class ContainerObserver {
    */
   observe(engine: EngineContainer): ObservedContainer | undefined {
     try {
-      return this.#observe(engine);
+      return this.#glance(engine) ?? this.#observe(engine);
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
     }
   }
 
+  /** Whether this first process, which was seen before, still lives; false where that isn't known. */
+  isAlive({ id, initPid }: EngineContainer): boolean {
+    const pin = this.#pins.get(id);
+    return pin?.initPid === initPid && this.#known.has(id) && pin.isAlive();
+  }
+
   /** Drops what is kept of all containers but these. */
   keep(ids: ReadonlySet<string>): void {
-    for (const known of [this.#mounts, this.#records]) {
-      for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
-    }
+    for (const id of [...this.#known.keys(), ...this.#pins.keys()]) if (!ids.has(id)) this.#drop(id);
+  }
+
+  /** Lets go of all containers. */
+  close(): void {
+    this.keep(new Set());
+  }
+
+  /** The container of the last look, if nothing but its processes is different; undefined: look at all of it. */
+  #glance(engine: EngineContainer): ObservedContainer | undefined {
+    const known = this.#known.get(engine.id);
+    const pin = this.#pins.get(engine.id);
+    if (known?.engine !== engine || pin === undefined || performance.now() > known.wholeAtMs) return undefined;
+    const procs = pin.look();
+    if (procs?.equals(known.procs)) return known.observed;
+    // A change is told once, and must not be forgotten where the look at all of it fails.
+    this.#known.set(engine.id, { ...known, wholeAtMs: Number.NEGATIVE_INFINITY });
+    if (procs === undefined || known.procs.length === 0) return undefined;
+    const now = { ...known, procs: Buffer.from(procs) };
+    const { seen, init } = known;
+    // The parent of one whose own has ended is another now.
+    const kept = new Set(pidsOf(now.procs));
+    const statuses = [...known.statuses].filter(([pid, { parentPid }]) => kept.has(pid) && kept.has(parentPid));
+    const read = readProcesses(this.#proc, init, [...kept], new Map(statuses));
+    if (!read.isFamily || !kept.has(init.pid) || !pin.isAlive()) return undefined;
+    return this.#remember({ ...now, seen: { ...seen, processes: read.summary } }, read);
   }
 
   #observe(engine: EngineContainer): ObservedContainer | undefined {
     const proc = this.#proc;
     const pid = engine.initPid;
-    // A process that has at the end the start time of an earlier look was it all the while.
-    const initStartTicks = this.#knownStart(engine) ?? proc.startTicks(pid);
+    const initStartTicks = proc.startTicks(pid);
     const owner = parseCgroup(proc.cgroupText(pid));
-    if (owner?.containerId !== engine.id) return undefined;
-    const status = proc.status(pid);
+    if (owner?.containerId !== engine.id) return this.#drop(engine.id);
+    const pin = this.#pin(engine, owner.path);
+    // What comes while the rest is read makes the next glance a look.
+    const procs = Buffer.from(pin?.look() ?? NO_PROCS);
+    const init = proc.status(pid);
     const uidMap = proc.uidMap(pid);
     const namespaces = proc.namespaces(pid);
-    if (isStarting(engine, status, uidMap.length, initStartTicks, proc)) return undefined;
+    if (isStarting(engine, init, uidMap.length, initStartTicks, proc)) return this.#drop(engine.id);
+    const mountInfo = proc.mountInfo(pid);
+    const read = readProcesses(proc, init, proc.processesOf(owner.path, MAX_PROCESSES));
     const seen = {
       initStartTicks,
-      mounts: this.#mountsOf(engine),
-      processes: summarizeProcesses(proc, status, owner.path),
+      mountInfo,
+      mounts: this.#mountsOf(engine, mountInfo),
+      processes: read.summary,
       uidMap,
+      namespaces,
       hostNamespaces: NAMESPACES.filter((kind) => namespaces[kind] === proc.hostNamespaces()[kind]),
     };
-    const observed = this.#recorded(engine, seen, namespaces);
-    if (proc.startTicks(pid) === initStartTicks) return observed;
-    this.#records.delete(engine.id);
-    return undefined;
-  }
-
-  #knownStart(engine: EngineContainer): bigint | undefined {
-    const known = this.#records.get(engine.id);
-    return known?.engine === engine ? known.observed.initStartTicks : undefined;
+    if (proc.startTicks(pid) !== initStartTicks) return this.#drop(engine.id);
+    const wholeAtMs = performance.now() + WHOLE_EVERY_MS * (0.5 + Math.random() / 2);
+    return this.#remember({ engine, seen, init, procs, wholeAtMs }, read);
   }
 
   /** The record, made anew only where something is not as it was. */
-  #recorded(engine: EngineContainer, seen: Seen, namespaces: Namespaces): ObservedContainer {
-    const { initStartTicks, mounts, processes, uidMap, hostNamespaces } = seen;
-    const ids = uidMap.flatMap(({ inside, outside, length }) => [inside, outside, length]);
-    const sets = [Object.values(processes), ids, Object.values(namespaces), hostNamespaces];
-    const facts = [initStartTicks, ...sets.map((set) => set.join(' '))].join('|');
-    const known = this.#records.get(engine.id);
-    if (known?.engine === engine && known.mounts === mounts && known.facts === facts) return known.observed;
-    const container = recordOf(engine, seen);
-    const bytes = encodeContainer(container);
-    const { id, initPid } = engine;
-    const observed = { id, initPid, initStartTicks, namespaces, container, bytes, sha256: sha256(bytes) };
-    this.#records.set(id, { engine, mounts, facts, observed });
+  #remember(
+    look: Omit<Known, 'facts' | 'observed' | 'statuses'>,
+    { isFamily, statuses }: SeenProcesses,
+  ): ObservedContainer {
+    const { engine, seen } = look;
+    const facts = factsOf(seen);
+    const known = this.#known.get(engine.id);
+    const isSame = known?.engine === engine && known.seen.mounts === seen.mounts && known.facts === facts;
+    const parents = new Map([...statuses.values()].map(({ pid, parentPid }) => [pid, parentPid]));
+    const observed = isSame ? { ...known.observed, parents } : { ...observedOf(engine, seen), parents };
+    this.#known.set(engine.id, {
+      ...look,
+      procs: isFamily ? look.procs : NO_PROCS,
+      statuses: statuses.size > MAX_KEPT_STATUSES ? NO_STATUSES : statuses,
+      facts,
+      observed,
+    });
     return observed;
   }
 
-  #mountsOf(engine: EngineContainer): readonly Mount[] {
-    const raw = this.#proc.mountInfo(engine.initPid);
-    const known = this.#mounts.get(engine.id);
-    if (known?.engine === engine && known.raw.equals(raw)) return known.mounts;
-    const mounts = recordMounts(parseMountInfo(raw), engine);
-    this.#mounts.set(engine.id, { engine, raw, mounts });
-    return mounts;
+  /** Of the process that has the pid now: its start time is read before and after. */
+  #pin({ id, initPid }: EngineContainer, cgroup: string): ContainerPin | undefined {
+    const former = this.#pins.get(id);
+    if (former?.initPid === initPid && former.cgroup === cgroup && former.isAlive()) return former;
+    this.#drop(id);
+    if (this.#native === undefined || this.#pins.size >= this.#maxPins) return undefined;
+    try {
+      const pin = ContainerPin.open(initPid, cgroup, this.#proc, this.#native);
+      this.#pins.set(id, pin);
+      return pin;
+    } catch (error) {
+      // Without descriptors, or on a kernel that refuses one, it is read whole.
+      if (isMissing(error)) throw error;
+      return undefined;
+    }
   }
+
+  #drop(id: string): undefined {
+    this.#known.delete(id);
+    this.#pins.get(id)?.close();
+    this.#pins.delete(id);
+  }
+
+  #mountsOf(engine: EngineContainer, raw: Buffer): readonly Mount[] {
+    const known = this.#known.get(engine.id);
+    if (known?.engine === engine && known.seen.mountInfo.equals(raw)) return known.seen.mounts;
+    return recordMounts(parseMountInfo(raw), engine);
+  }
+}
+
+function pidsOf(procs: Buffer): number[] {
+  return procs
+    .toString('latin1')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(Number);
+}
+
+function factsOf({ initStartTicks, processes, uidMap, namespaces, hostNamespaces }: Seen): string {
+  const ids = uidMap.flatMap(({ inside, outside, length }) => [inside, outside, length]);
+  const sets = [Object.values(processes), ids, Object.values(namespaces), hostNamespaces];
+  return [initStartTicks, ...sets.map((set) => set.join(' '))].join('|');
+}
+
+function observedOf(engine: EngineContainer, seen: Seen): Omit<ObservedContainer, 'parents'> {
+  const container = recordOf(engine, seen);
+  const bytes = encodeContainer(container);
+  const digest = sha256(bytes);
+  const { initStartTicks, namespaces } = seen;
+  const { id, initPid } = engine;
+  return { id, initPid, initStartTicks, namespaces, container, bytes, sha256: digest, sha256Hex: toHex(digest) };
 }
 
 function recordOf(engine: EngineContainer, seen: Seen): Container {

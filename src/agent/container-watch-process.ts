@@ -14,26 +14,45 @@ export interface ProcessSummary {
   readonly execSessions: number;
 }
 
-const MAX_PROCESSES = 4096;
+/** What was read of the processes of a container, and what it comes to. */
+export interface SeenProcesses {
+  readonly summary: ProcessSummary;
+  /** By pid, the first one's too. */
+  readonly statuses: ReadonlyMap<number, ProcessStatus>;
+  /**
+   * All of them descend from the first one. Then each has at most what those before it have, whatever it executes: its
+   * bounding set only shrinks, and filter and no_new_privs stay (capabilities(7), seccomp(2)).
+   */
+  readonly isFamily: boolean;
+}
+
+export const MAX_PROCESSES = 4096;
 /** Clock ticks a second, in all of /proc. */
 const TICKS = 100;
 /** A runtime that joins a container has all its capabilities for a moment, before it executes what was asked for. */
 const JOINING_SECONDS = 1;
 
 /**
- * Reads every process of a container's cgroup. One that joined a moment ago counts as a session, but not yet by its
- * capabilities: the next look tells.
+ * Reads every process of a container. One that joined a moment ago counts as a session, but not yet by its capabilities:
+ * the next look tells.
+ * @param init status of the container's first process
+ * @param pids of its cgroup and those below; those that have ended meanwhile are left out
+ * @param known statuses that need not be read again
  */
-export function summarizeProcesses(proc: Proc, init: ProcessStatus, cgroup: string): ProcessSummary {
-  const pids = proc.processesOf(cgroup, MAX_PROCESSES);
+export function readProcesses(
+  proc: Proc,
+  init: ProcessStatus,
+  pids: readonly number[],
+  known?: ReadonlyMap<number, ProcessStatus>,
+): SeenProcesses {
   const others = pids.filter((pid) => pid !== init.pid).slice(0, MAX_PROCESSES);
-  const found = others.map((pid) => statusOf(proc, pid)).filter((status) => status !== undefined);
+  const found = others.map((pid) => known?.get(pid) ?? statusOf(proc, pid)).filter((status) => status !== undefined);
   const all = new Map([init, ...found].map((status) => [status.pid, status]));
   const joined = found.filter((status) => !descends(status, init.pid, all));
   const joining = new Set(youngest(proc, joined));
   const settled = [...all.values()].filter((status) => !joining.has(status.pid));
   const unseen = pids.length > MAX_PROCESSES;
-  return {
+  const summary = {
     capabilities: unseen
       ? ALL_CAPABILITIES
       : union(settled, ({ effective, permitted, ambient }) => effective | permitted | ambient),
@@ -42,6 +61,7 @@ export function summarizeProcesses(proc: Proc, init: ProcessStatus, cgroup: stri
     noNewPrivs: !unseen && settled.every((status) => status.noNewPrivs),
     execSessions: joined.filter((status) => !all.has(status.parentPid)).length,
   };
+  return { summary, statuses: all, isFamily: joined.length === 0 && !unseen };
 }
 
 /** Whether a chain of parents, all of them among `all`, leads to the first process. */

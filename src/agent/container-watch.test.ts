@@ -82,7 +82,7 @@ describe('real containers of podman', { skip }, () => {
   });
 
   function watching(source: ReturnType<typeof openPodman>, onDiff: (diff: ContainerDiff) => void): ContainerWatch {
-    return new ContainerWatch({ source, proc: bed.proc, onDiff, intervalMs: 100 });
+    return new ContainerWatch({ source, proc: bed.proc, native, onDiff, intervalMs: 100 });
   }
 
   function claimOf(id: string): Container {

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import { equalBytes } from '../bytes/equal.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { ContainerObserver, type ObservedContainer } from './container-watch-observe.ts';
+import type { Native } from './native.ts';
 import { answerInTime, type ContainerSource, type EngineContainer, engineFault } from './podman-source.ts';
 import type { Proc } from './proc.ts';
 
@@ -15,6 +15,8 @@ export interface ContainerDiff {
 export interface ContainerWatchOptions {
   readonly source: ContainerSource;
   readonly proc: Proc;
+  /** Without it everything of a container is read at each look. */
+  readonly native?: Native;
   /** From the end of one look to the next; 1 s by default. */
   readonly intervalMs?: number;
   /** An engine that answers later counts as one that doesn't; 5 s by default. */
@@ -47,12 +49,18 @@ export class ContainerWatch {
   #timer: NodeJS.Timeout | undefined;
   #running = false;
   #fault: string | undefined;
+  #version = 0;
 
   constructor(options: ContainerWatchOptions) {
     this.#options = options;
-    this.#observer = new ContainerObserver(options.proc);
+    this.#observer = new ContainerObserver(options.proc, options.native);
     this.#intervalMs = options.intervalMs ?? 1000;
     this.#timeoutMs = options.timeoutMs ?? 5000;
+  }
+
+  /** Another number after each change of what is seen. */
+  get version(): number {
+    return this.#version;
   }
 
   /** What was seen at the last look, by id. */
@@ -71,6 +79,7 @@ export class ContainerWatch {
     this.#running = false;
     clearTimeout(this.#timer);
     await this.#looking?.done.catch(() => undefined);
+    this.#observer.close();
   }
 
   /** A look at all containers, now: one that began before doesn't count. Throws agent.engine.unavailable. */
@@ -113,7 +122,8 @@ export class ContainerWatch {
     const before = this.#observed.get(containerId);
     this.#observed.set(containerId, seen);
     this.#fresh.set(containerId, performance.now());
-    if (before === undefined || !equalBytes(before.sha256, seen.sha256)) {
+    if (before?.sha256Hex !== seen.sha256Hex) {
+      this.#version += 1;
       await this.#options.onDiff?.({ changed: [seen.bytes], gone: [] });
     }
     return seen;
@@ -143,9 +153,11 @@ export class ContainerWatch {
     const oldest = performance.now() - this.#intervalMs / 2;
     this.#fresh = new Map();
     // An engine that hangs is not asked again before it has answered.
-    this.#listing ??= this.#options.source.list().finally(() => {
-      this.#listing = undefined;
-    });
+    this.#listing ??= this.#options.source
+      .list((container) => this.#observer.isAlive(container))
+      .finally(() => {
+        this.#listing = undefined;
+      });
     const listed = await answerInTime(this.#listing, this.#options.source.name, this.#timeoutMs);
     const seen = new Map<string, ObservedContainer>();
     const faults: unknown[] = [];
@@ -173,7 +185,10 @@ export class ContainerWatch {
     }
     this.#observed = seen;
     const diff = difference(before, seen);
-    if (diff.changed.length > 0 || diff.gone.length > 0) await this.#options.onDiff?.(diff);
+    if (diff.changed.length > 0 || diff.gone.length > 0) {
+      this.#version += 1;
+      await this.#options.onDiff?.(diff);
+    }
     // The others are told all the same; one that can't be looked at is a fault, not a silence.
     const fault = faults[0] ?? this.#options.source.fault;
     if (fault !== undefined) throw fault;
@@ -201,9 +216,6 @@ function difference(
   before: ReadonlyMap<string, ObservedContainer>,
   now: ReadonlyMap<string, ObservedContainer>,
 ): ContainerDiff {
-  const changed = [...now.values()].filter(({ id, sha256 }) => {
-    const known = before.get(id);
-    return known === undefined || !equalBytes(known.sha256, sha256);
-  });
+  const changed = [...now.values()].filter(({ id, sha256Hex }) => before.get(id)?.sha256Hex !== sha256Hex);
   return { changed: changed.map(({ bytes }) => bytes), gone: [...before.keys()].filter((id) => !now.has(id)) };
 }

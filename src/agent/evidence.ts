@@ -1,22 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
-import { toHex } from '../bytes/hex.ts';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
 import type { AttestMessage, ListSent } from './batcher.ts';
 import { observeNode } from './evidence-observation.ts';
 import type { MeasurementList } from './measurement-list.ts';
 
-/** A container as it was last seen: its canonical bytes and their SHA-256. */
+/** A container as it was last seen: its canonical bytes and their SHA-256 in hexadecimal. */
 export interface SeenContainer {
   readonly bytes: Uint8Array;
-  readonly sha256: Uint8Array;
+  readonly sha256Hex: string;
 }
 
 /** All containers of the node. */
 export interface NodeContainers {
   /** As last seen, by id. */
   seen(): ReadonlyMap<string, SeenContainer>;
+  /** Another number after each change of what is seen. */
+  version(): number;
   /** Looks again. Where that can't be done, what was seen before stays, and the fault is told elsewhere. */
   look(): Promise<void>;
 }
@@ -40,6 +41,7 @@ export class EvidenceFeed {
   /** SHA-256 of what the server knows of a container, by id; undefined: nothing was sent in this session. */
   #sent: Map<string, string> | undefined;
   #digests: ReadonlySet<string> = new Set();
+  #sentVersion = Number.NaN;
   #listSentAtMs = Number.NEGATIVE_INFINITY;
   #observed = '';
   #observedAtMs = Number.NEGATIVE_INFINITY;
@@ -77,7 +79,7 @@ export class EvidenceFeed {
   /** Sends what is new every poll interval, until `signal` aborts. */
   async poll(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (await this.#deps.list.grew()) await this.advance();
+      if (this.#deps.list.grew()) await this.advance();
       else await this.#exclusive(() => this.#look());
       await sleep(this.#deps.pollIntervalMs, undefined, { signal }).catch(() => undefined);
     }
@@ -93,17 +95,21 @@ export class EvidenceFeed {
   }
 
   async #sendContainers(): Promise<void> {
+    const version = this.#deps.containers.version();
+    if (version === this.#sentVersion) return;
     const known = this.#sent;
     const now = this.#deps.containers.seen();
     const changed: Uint8Array[] = [];
     const next = new Map<string, string>();
-    for (const [id, { bytes, sha256 }] of now) {
-      const digest = toHex(sha256);
-      next.set(id, digest);
-      if (known?.get(id) !== digest) changed.push(bytes);
+    for (const [id, { bytes, sha256Hex }] of now) {
+      next.set(id, sha256Hex);
+      if (known?.get(id) !== sha256Hex) changed.push(bytes);
     }
     const gone = [...(known?.keys() ?? [])].filter((id) => !now.has(id));
-    if (known !== undefined && changed.length === 0 && gone.length === 0) return;
+    if (known !== undefined && changed.length === 0 && gone.length === 0) {
+      this.#sentVersion = version;
+      return;
+    }
     for (const id of gone) this.#deps.gone(id);
     const parts = partsOf(changed);
     for (const [index, containers] of parts.entries()) {
@@ -113,6 +119,7 @@ export class EvidenceFeed {
     }
     this.#sent = next;
     this.#digests = new Set(next.values());
+    this.#sentVersion = version;
   }
 
   async #sendObservation(): Promise<void> {

@@ -35,11 +35,20 @@ export interface Native {
   pidfdOpen(pid: number): number;
   /** False once the process has ended. */
   isAlive(pidfd: number): boolean;
+  /**
+   * Whether a container is as it was, by descriptors of its first process, of that process's mountinfo, of its cgroup's
+   * folder and of cgroup.procs in it. The length of cgroup.procs, which is in `buffer` then, as far as it has room; or
+   * why it has to be looked at: one of WATCHED.
+   */
+  watch(pidfd: number, mountinfo: number, cgroup: number, procs: number, buffer: Buffer): number;
   /** No core files; no process without CAP_SYS_PTRACE reads this one's memory. */
   setNotDumpable(): void;
   /** One datagram: sd_notify(3). A path that begins with `@` is an abstract name. */
   notify(socketPath: string, text: string): void;
 }
+
+/** What Native.watch gives besides a length. */
+export const WATCHED = { ended: -1, mountsChanged: -2, cgroupsBelow: -3 } as const;
 
 export interface NativePlace {
   /**
@@ -59,6 +68,7 @@ const FUNCTIONS = [
   'peerPidfd',
   'pidfdOpen',
   'isAlive',
+  'watch',
   'setNotDumpable',
   'notify',
 ] as const;

@@ -28,7 +28,9 @@ interface ImageConfig {
 }
 
 interface Known {
-  readonly state: string;
+  /** What the two lists say. */
+  readonly entry: string;
+  readonly pidState: string;
   readonly container: EngineContainer;
 }
 
@@ -62,7 +64,7 @@ export class PodmanFiles implements ContainerSource {
   }
 
   /** Throws agent.engine.unavailable. */
-  async list(): Promise<EngineContainer[]> {
+  async list(isAlive: (container: EngineContainer) => boolean = () => false): Promise<EngineContainer[]> {
     try {
       await stat(this.#storage);
       const stored = await this.#stored();
@@ -72,7 +74,7 @@ export class PodmanFiles implements ContainerSource {
         parseImages,
       );
       const running = await Promise.all(
-        stored.map((container) => this.#running(container, images?.value ?? new Map())),
+        stored.map((container) => this.#running(container, images?.value ?? new Map(), isAlive)),
       );
       this.#forget(new Set(stored.map(({ id }) => id)));
       return running.filter((container) => container !== undefined);
@@ -97,21 +99,23 @@ export class PodmanFiles implements ContainerSource {
   async #running(
     stored: StoredContainer,
     manifests: ReadonlyMap<string, string>,
+    isAlive: (container: EngineContainer) => boolean,
   ): Promise<EngineContainer | undefined> {
+    const manifestDigest = manifests.get(stored.image) ?? '';
+    const entry = [stored.name, stored.imageName, manifestDigest].join(' ');
+    const former = this.#known.get(stored.id);
+    if (former?.entry === entry && isAlive(former.container)) return former.container;
     const pid = await this.#parsed(`${this.#run}/overlay-containers/${stored.id}/userdata/pidfile`, 64, parsePid);
     if (pid?.value === undefined) return undefined;
-    const manifestDigest = manifests.get(stored.image) ?? '';
-    const state = [pid.state, stored.name, stored.imageName, manifestDigest].join(' ');
-    const known = this.#known.get(stored.id);
     // The configuration is written before each start, so it is as old as this file, or older.
-    if (known?.state === state) return known.container;
+    if (former?.entry === entry && former.pidState === pid.state) return former.container;
     const path = join(this.#storage, 'overlay-containers', stored.id, 'userdata/config.json');
     const config = await this.#parsed(path, MAX_CONFIG_BYTES, parseOciConfig);
     if (config === undefined) return undefined;
     const image = await this.#image(stored.image);
     const ground = podmanGround({ storage: this.#storage, run: this.#run }, stored.id);
     const container = engineContainer(stored, pid.value, ground, config.value, { ...image, manifestDigest });
-    this.#known.set(stored.id, { state, container });
+    this.#known.set(stored.id, { entry, pidState: pid.state, container });
     return container;
   }
 

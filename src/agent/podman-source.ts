@@ -42,8 +42,10 @@ export interface ContainerSource {
   /**
    * Every container that has a first process now. One that is half made, or ends meanwhile, is left out.
    * Throws agent.engine.unavailable.
+   * @param isAlive whether the first process of a container of an earlier list still lives; such a one may be told again
+   *   as it was.
    */
-  list(): Promise<EngineContainer[]>;
+  list(isAlive?: (container: EngineContainer) => boolean): Promise<EngineContainer[]>;
   /** Why a part of the last list is not new; undefined: all of it is. */
   readonly fault?: LacreError | undefined;
 }

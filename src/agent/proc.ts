@@ -85,7 +85,11 @@ export class Proc {
 
   /** Content of mountinfo, for parseMountInfo. */
   mountInfo(pid: number): Buffer {
-    return readKernelFile(this.#path(pid, 'mountinfo'), MAX_MOUNTINFO_BYTES);
+    return readKernelFile(this.mountInfoPath(pid), MAX_MOUNTINFO_BYTES);
+  }
+
+  mountInfoPath(pid: number): string {
+    return this.#path(pid, 'mountinfo');
   }
 
   cgroupOwner(pid: number): CgroupOwner | undefined {
@@ -122,12 +126,23 @@ export class Proc {
    */
   processesOf(path: string, max: number): number[] {
     const pids: number[] = [];
-    const folders = [`${this.#cgroupRoot}/${path}`];
+    const folders = [this.cgroupFolder(path)];
     for (let folder = folders.pop(); folder !== undefined && pids.length <= max; folder = folders.pop()) {
       pids.push(...processesIn(folder));
       folders.push(...foldersIn(folder));
     }
     return pids;
+  }
+
+  /** Where a cgroup's files are. @param path of the cgroup, from /proc/PID/cgroup. */
+  cgroupFolder(path: string): string {
+    return `${this.#cgroupRoot}/${path}`;
+  }
+
+  /** How many descriptors this process may have open. */
+  descriptorLimit(): number {
+    const text = readKernelFile(`${this.root}/self/limits`, MAX_TEXT_BYTES).toString('latin1');
+    return Number(/^Max open files +(\d+)/m.exec(text)?.[1] ?? 0);
   }
 
   /** Seconds since boot. */

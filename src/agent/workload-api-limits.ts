@@ -7,7 +7,8 @@ export const WORKLOAD_LIMITS = {
   streamsPerConnection: 32,
   /** From the start of a call to its request message. */
   requestMs: 10_000,
-  pingMs: 20_000,
+  /** A process that ends closes its unix socket by itself: this is for one that was stopped. */
+  pingMs: 180_000,
   /** A connection without a stream ends then. */
   idleMs: 60_000,
 } as const;

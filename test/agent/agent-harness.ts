@@ -24,7 +24,12 @@ export class AgentHarness implements AsyncDisposable {
   readonly log: { readonly level: number; readonly msg: string; readonly code?: string }[] = [];
   readonly containers = new Map<
     string,
-    { readonly container: Container; readonly bytes: Uint8Array; readonly sha256: Uint8Array }
+    {
+      readonly container: Container;
+      readonly bytes: Uint8Array;
+      readonly sha256: Uint8Array;
+      readonly sha256Hex: string;
+    }
   >();
   /** Whose a connection is; by default those of `fetch`, in their order. */
   callerOf: (socket: Socket) => string = () => this.#callers.shift() ?? '';
@@ -53,7 +58,8 @@ export class AgentHarness implements AsyncDisposable {
   async run(number: number, change: Partial<Container> = {}): Promise<string> {
     const container = containerOf(number, change);
     const bytes = encodeContainer(container);
-    this.containers.set(container.id, { container, bytes, sha256: decodeContainer(bytes).sha256 });
+    const { sha256 } = decodeContainer(bytes);
+    this.containers.set(container.id, { container, bytes, sha256, sha256Hex: toHex(sha256) });
     for (const { path, sha256 } of IMAGE_FILES)
       await this.node.kernel.measureContainer({ path, sha256 }, { uid: uidOf(number) });
     return container.id;
@@ -96,7 +102,7 @@ export class AgentHarness implements AsyncDisposable {
       config,
       {
         tpm: counted,
-        containers: { seen: () => this.containers, look: async () => undefined },
+        containers: { seen: () => this.containers, version: () => performance.now(), look: async () => undefined },
         pinCaller: (socket) => this.#pin(this.callerOf(socket)),
         close: () => tpm.close(),
       },
@@ -149,7 +155,7 @@ export class AgentHarness implements AsyncDisposable {
           executable: '/bin/app',
           isInitFamily: true,
         });
-        return { bytes: encodeRecord(record), containerId, containerSha256Hex: toHex(seen.sha256) };
+        return { bytes: encodeRecord(record), containerId, containerSha256Hex: seen.sha256Hex };
       },
       close: () => undefined,
     };
