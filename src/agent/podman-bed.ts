@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -51,21 +51,18 @@ function isInstalled(program: string): boolean {
 }
 
 /**
- * @param program C source of the image's only program, /app, linked statically.
+ * @param program C source of the image's only program, /app, linked statically
+ * @param inside what nsenter is told to come into namespaces where the bed is to be, instead of its own
  * Throws where podman can't be set up.
  */
-export async function makePodmanBed(program: string): Promise<PodmanBed> {
+export async function makePodmanBed(program: string, inside?: readonly string[]): Promise<PodmanBed> {
   const folder = mkdtempSync(join(tmpdir(), 'lacre-bed-'));
   chmodSync(folder, 0o755);
   const place = { storage: join(folder, 'storage'), run: join(folder, 'run') };
-  // All mounts, and on a machine with both cgroup versions a view of version 2 alone, in a mount namespace of the bed's.
-  const script = `${existsSync(UNIFIED) ? 'umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && ' : ''}echo up && exec sleep 1000000`;
-  const holder = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(holder.stdout, 'data');
-  const inside = ['-m', '-t', String(holder.pid), 'podman', '--root', place.storage, '--runroot', place.run];
-  const words = [...inside, '--cgroup-manager=cgroupfs', '--runtime', runtime() ?? 'runc'];
+  const holder = inside === undefined ? await holdMounts() : undefined;
+  const into = inside ?? ['-m', '-t', String(holder?.pid), '--'];
+  const folders = ['--root', place.storage, '--runroot', place.run];
+  const words = [...into, 'podman', ...folders, '--cgroup-manager=cgroupfs', '--runtime', runtime() ?? 'runc'];
   const podman = (...args: string[]): string => run('nsenter', [...words, ...args]);
   const made: string[] = [];
   const services: ReturnType<typeof spawn>[] = [];
@@ -101,11 +98,21 @@ export async function makePodmanBed(program: string): Promise<PodmanBed> {
       } finally {
         for (const service of services) service.kill('SIGKILL');
         for (const id of made) removeCgroup(id);
-        holder.kill('SIGKILL');
+        holder?.kill('SIGKILL');
         rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       }
     },
   };
+}
+
+/** All mounts, and on a machine with both cgroup versions a view of version 2 alone, in a mount namespace of the bed's. */
+async function holdMounts(): Promise<ChildProcess> {
+  const script = `${existsSync(UNIFIED) ? 'umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && ' : ''}echo up && exec sleep 1000000`;
+  const holder = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(holder.stdout, 'data');
+  return holder;
 }
 
 /** A mount of a container that ended a moment ago can still be busy. */

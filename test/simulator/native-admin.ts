@@ -1,9 +1,15 @@
 import { X509Certificate } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { FileTable, type ReferenceFile } from '../../src/appraisal/reference/file-table.ts';
 import { hostReferenceMessage } from '../../src/appraisal/reference/host-reference.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
 import { imaPolicy } from '../../src/ima/policy.ts';
-import { Admin, type NodeInfo, type WorkloadInfo } from '../../src/proto/lacre/v1/admin_pb.ts';
+import {
+  Admin,
+  type ImageReferenceSchema,
+  type NodeInfo,
+  type WorkloadInfo,
+} from '../../src/proto/lacre/v1/admin_pb.ts';
 import { Bundle } from '../../src/proto/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../src/proto/spire/api/server/entry/v1/entry_pb.ts';
 import { HOST_PATHS, type NativeNode, POOL_BASE, TRUST_DOMAIN } from './native-node.ts';
@@ -39,19 +45,23 @@ export class NativeAdmin implements Disposable {
       files: FileTable.of(files),
     });
     await this.#admin.approveHost(parts('host', host, files));
-    const imageFiles = [...(await this.#node.files()), ...more];
-    const reference = {
+    await this.approveImage([...(await this.#node.files()), ...more], {
       manifestDigest: image.manifestDigest,
       configDigest: image.configDigest,
       names: [image.name],
       entrypoint: [...WORKLOAD_ARGUMENTS],
       environment: ['PATH=/bin'],
-      workingDir: '/',
-      user: '0:0',
-      fileCount: BigInt(imageFiles.length),
       entrypointPath: '/bin/app',
-    };
-    await this.#admin.approveImage(parts('image', reference, imageFiles));
+    });
+  }
+
+  /** Reference values of an image that runs as root in `/`. */
+  async approveImage(
+    files: readonly ReferenceFile[],
+    image: MessageInitShape<typeof ImageReferenceSchema>,
+  ): Promise<void> {
+    const reference = { workingDir: '/', user: '0:0', fileCount: BigInt(files.length), ...image };
+    await this.#admin.approveImage(parts('image', reference, files));
   }
 
   /** Puts the node's EK into the inventory. */

@@ -198,6 +198,11 @@ export class NativeNode {
     return { relayPath, pid };
   }
 
+  /** What nsenter is told to come into the node's namespaces. */
+  get into(): readonly string[] {
+    return this.#host.into;
+  }
+
   /** Any program, as a process of the host. */
   spawnOnHost(command: string, args: readonly string[]): Promise<HostProcess> {
     return this.#host.spawn(command, args);

@@ -48,12 +48,12 @@ export class SimulatedHost {
 
   /** Runs a shell script to its end; its mounts are its own. */
   async script(text: string): Promise<void> {
-    await run('nsenter', [...this.#into(), 'unshare', '-m', '--propagation', 'private', 'sh', '-ec', text]);
+    await run('nsenter', [...this.into, 'unshare', '-m', '--propagation', 'private', 'sh', '-ec', text]);
   }
 
   /** Starts a program that stays. */
   async spawn(command: string, args: readonly string[]): Promise<HostProcess> {
-    const entered = spawn('nsenter', [...this.#into(), command, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const entered = spawn('nsenter', [...this.into, command, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
     const pid = await childOf(entered.pid);
     return { pid, ended: once(entered, 'exit'), stderr: entered.stderr };
   }
@@ -65,7 +65,8 @@ export class SimulatedHost {
     await ended;
   }
 
-  #into(): string[] {
+  /** What nsenter is told to come into the host. */
+  get into(): readonly string[] {
     return ['-t', String(this.#initPid), '-m', '-p', '--'];
   }
 }
