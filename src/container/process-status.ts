@@ -22,6 +22,7 @@ export interface ProcessStatus {
 const FIELDS: ReadonlySet<string> = new Set(
   'Pid PPid Uid Gid NSpid CapEff CapPrm CapAmb CapBnd NoNewPrivs Seccomp'.split(' '),
 );
+const INITIALS: ReadonlySet<number> = new Set([...FIELDS].map((name) => name.charCodeAt(0)));
 const MAX_BYTES = 64 * 1024;
 const UNSIGNED_32 = 0xffff_ffff;
 
@@ -61,6 +62,7 @@ function fieldsOf(text: string): Map<string, string> {
   for (let start = 0, end = 0; start < text.length; start = end + 1) {
     end = text.indexOf('\n', start);
     if (end < 0) end = text.length;
+    if (!INITIALS.has(text.charCodeAt(start))) continue;
     const line = text.slice(start, end);
     const colon = line.indexOf(':');
     const name = line.slice(0, Math.max(0, colon));

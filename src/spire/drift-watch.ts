@@ -14,6 +14,7 @@ export interface DriftWatchDeps {
   readonly stop: ((containerId: string) => Promise<void>) | undefined;
 }
 
+const FORGET_EVERY_MS = 1_000;
 const STOP_TRIES = 3;
 const STOP_RETRY_MS = 1_000;
 
@@ -24,6 +25,7 @@ const STOP_RETRY_MS = 1_000;
 export class DriftWatch {
   readonly #deps: DriftWatchDeps;
   readonly #watched = new Map<string, Watched>();
+  #forgotAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: DriftWatchDeps) {
     this.#deps = deps;
@@ -58,7 +60,11 @@ export class DriftWatch {
     for (const id of [...this.#watched.keys()]) this.#forget(id);
   }
 
+  /** At most once a second: a crowd of workloads asks at once. */
   #forgetEnded(): void {
+    const now = performance.now();
+    if (now - this.#forgotAtMs < FORGET_EVERY_MS) return;
+    this.#forgotAtMs = now;
     const running = new Set(this.#deps.running());
     for (const id of [...this.#watched.keys()]) if (!running.has(id)) this.#forget(id);
   }

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { buildNative } from '../../scripts/build-native.ts';
@@ -15,7 +16,11 @@ import { Health } from '../proto/grpc/health/v1/health_pb.ts';
 import { GRPCBroker } from '../proto/plugin/grpc_broker_pb.ts';
 import { GRPCController } from '../proto/plugin/grpc_controller_pb.ts';
 import { GRPCStdio } from '../proto/plugin/grpc_stdio_pb.ts';
-import { WorkloadAttestor } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
+import {
+  AttestRequestSchema,
+  AttestResponseSchema,
+  WorkloadAttestor,
+} from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
 import { Config } from '../proto/spire/service/common/config/v1/config_pb.ts';
 import { Init } from '../proto/spire/service/private/init/v1/init_pb.ts';
 import { openPluginLog } from './plugin-log.ts';
@@ -55,9 +60,17 @@ function echo(seen: string[]): Plugin {
     service: WorkloadAttestor,
     routes: (router) =>
       router.service(WorkloadAttestor, {
-        attest: ({ pid }) => ({ selectorValues: [`pid:${pid}`] }),
         attestReference: () => unimplemented('not by reference'),
       }),
+    plain: {
+      path: '/spire.plugin.agent.workloadattestor.v1.WorkloadAttestor/Attest',
+      answer: async (request) => {
+        const { pid } = fromBinary(AttestRequestSchema, request);
+        if (pid === 0) throw new LacreError('spire.workload.pid', 'no pid — none at all');
+        if (pid === 1) throw new Error('a fault of its own');
+        return toBinary(AttestResponseSchema, create(AttestResponseSchema, { selectorValues: [`pid:${pid}`] }));
+      },
+    },
     configure: async (trustDomain, text) => {
       if (text === 'broken') throw new TypeError('a secret of the inside');
       if (text === 'wrong') throw new LacreError('spire.config.invalid', 'plugin_data:1:1: wrong');
@@ -103,6 +116,8 @@ test('the calls of SPIRE, in its order, and the end by Shutdown', { timeout: 10_
   assert.equal((await createClient(Health, transport).check({ service: 'plugin' })).status, 1);
   const attestor = createClient(WorkloadAttestor, transport);
   assert.deepEqual((await attestor.attest({ pid: 7 })).selectorValues, ['pid:7']);
+  await assertCode(attestor.attest({ pid: 0 }), Code.InvalidArgument, /no pid — none/);
+  await assertCode(attestor.attest({ pid: 1 }), Code.Internal, /its log says why/);
   assert.equal(await Promise.race<unknown>([stdio, brokered, delay(50).then(() => 'open')]), 'open');
   await assertCode(attestor.attestReference({}), Code.Unimplemented, /not by reference/);
   await assertCode(config.configure({ ...core, hclConfiguration: 'wrong' }), Code.InvalidArgument, /1:1: wrong/);
@@ -145,8 +160,40 @@ test('bytes that are no HTTP/2, unknown methods, and another user: SPIRE is serv
   await new Promise((resolve) => other.once('close', resolve).resume());
   foreign = false;
   assert.match(log.join(''), /another user/);
-  assert.equal(await unknownStatus(path), '12');
+  const unknown = '/spire.plugin.agent.keymanager.v1.KeyManager/GenerateKey';
+  assert.equal((await statusOf(path, unknown, [Buffer.alloc(5)]))[0], '12');
   assert.equal((await createClient(Health, transport).check({ service: 'plugin' })).status, 1);
+  await createClient(GRPCController, transport).shutdown({});
+  await ended;
+  sessions.abort();
+});
+
+test('a call of the plain method whose message is none, too long, or never comes', { timeout: 10_000 }, async () => {
+  const { path, ended } = await serve(echo([]));
+  const { transport, sessions } = clientOf(path);
+  const attest = '/spire.plugin.agent.workloadattestor.v1.WorkloadAttestor/Attest';
+  const frame = Buffer.from([0, 0, 0, 0, 2, 8, 7]);
+  assert.deepEqual(await statusOf(path, attest, [frame]), ['0', '']);
+  assert.deepEqual(
+    await statusOf(
+      path,
+      attest,
+      [...frame].map((byte) => Buffer.from([byte])),
+    ),
+    ['0', ''],
+  );
+  for (const [what, parts, sentence] of [
+    ['nothing', [], /ended before its message/],
+    ['half of one', [frame.subarray(0, 6)], /ended before its message/],
+    ['compressed', [Buffer.from([1, 0, 0, 0, 2, 8, 7])], /compressed/],
+    ['a length over the bound', [Buffer.from([0, 255, 255, 255, 255])], /longer than 4096/],
+    ['two', [Buffer.concat([frame, frame])], /second message/],
+  ] as const) {
+    const [status, message = ''] = await statusOf(path, attest, parts);
+    assert.equal(status, '3', what);
+    assert.match(decodeURIComponent(message), sentence, what);
+  }
+  assert.equal((await createClient(WorkloadAttestor, transport).attest({ pid: 7 })).selectorValues[0], 'pid:7');
   await createClient(GRPCController, transport).shutdown({});
   await ended;
   sessions.abort();
@@ -196,22 +243,21 @@ async function assertCode(call: Promise<unknown>, code: Code, message: RegExp): 
   });
 }
 
-function unknownStatus(path: string): Promise<string> {
+/** Status and message that a call ends with whose body comes in these parts. */
+function statusOf(path: string, method: string, parts: readonly Uint8Array[]): Promise<[string, string]> {
   const session = connectHttp2('http://plugin', { createConnection: () => connect(path) });
-  const headers = {
-    ':method': 'POST',
-    ':path': '/spire.plugin.agent.keymanager.v1.KeyManager/GenerateKey',
-    'content-type': 'application/grpc',
-    te: 'trailers',
-  };
-  return new Promise((resolve, reject) => {
+  const headers = { ':method': 'POST', ':path': method, 'content-type': 'application/grpc', te: 'trailers' };
+  return new Promise<[string, string]>((resolve, reject) => {
     const stream = session.request(headers);
-    stream.on('response', (fields) => fields['grpc-status'] !== undefined && resolve(String(fields['grpc-status'])));
-    stream.on('trailers', (fields) => resolve(String(fields['grpc-status'])));
-    stream.on('error', reject);
+    const told = (fields: { readonly [name: string]: unknown }) => {
+      if (fields['grpc-status'] !== undefined)
+        resolve([String(fields['grpc-status']), String(fields['grpc-message'] ?? '')]);
+    };
+    stream.on('response', told).on('trailers', told).on('error', reject);
     stream.resume();
-    stream.end(Buffer.alloc(5));
-  }).finally(() => session.destroy()) as Promise<string>;
+    for (const part of parts) stream.write(part);
+    stream.end();
+  }).finally(() => session.destroy());
 }
 
 test('of two configurations at once the second waits for the first, and the end for both', {

@@ -1,4 +1,4 @@
-import { createServer } from 'node:http2';
+import { createServer, Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
@@ -12,6 +12,7 @@ import { GRPCController } from '../proto/plugin/grpc_controller_pb.ts';
 import { GRPCStdio } from '../proto/plugin/grpc_stdio_pb.ts';
 import { Config } from '../proto/spire/service/common/config/v1/config_pb.ts';
 import { Init } from '../proto/spire/service/private/init/v1/init_pb.ts';
+import { isCallOf, type PlainUnary, servePlainUnary } from './plain-unary.ts';
 import { listenForSpire } from './plugin-socket.ts';
 import { statusOf } from './plugin-status.ts';
 
@@ -25,6 +26,8 @@ export interface Plugin {
   readonly service: DescService;
   /** Adds that service's routes. */
   readonly routes: (router: ConnectRouter) => void;
+  /** A method of it that is called for each workload; it has no route. */
+  readonly plain?: PlainUnary;
   /**
    * Takes a configuration in place of the last. Codes: spire.config.invalid, and whatever makes it unusable.
    * @param trustDomain its name, without scheme
@@ -66,17 +69,22 @@ export async function servePlugin(
   const { native, log, announce = (line: string) => process.stdout.write(line) } = options;
   const plugin = oneAtATime(given);
   const shutdown = new AbortController();
-  const server = createServer(
-    { settings: { maxConcurrentStreams: 4096, initialWindowSize: 1 << 20 }, maxSessionMemory: 128 },
-    connectNodeAdapter({
-      routes: (router) => addRoutes(router, plugin, shutdown, log),
-      connect: false,
-      grpcWeb: false,
-      acceptCompression: [],
-      readMaxBytes: MAX_MESSAGE_BYTES,
-      fallback: answerUnknown,
-    }),
-  );
+  const server = createServer({
+    settings: { maxConcurrentStreams: 4096, initialWindowSize: 1 << 20 },
+    maxSessionMemory: 128,
+  });
+  const adapter = connectNodeAdapter({
+    routes: (router) => addRoutes(router, plugin, shutdown, log),
+    connect: false,
+    grpcWeb: false,
+    acceptCompression: [],
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    fallback: answerUnknown,
+  });
+  server.on('stream', (stream, headers, _flags, rawHeaders) => {
+    if (isCallOf(plugin.plain, headers)) servePlainUnary(stream, plugin.plain, (error) => statusOf(error, log));
+    else adapter(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+  });
   const socket = await listenForSpire(server, native, log);
   socket.abandoned.then(() => sleep(ABANDONED_MS, undefined, { ref: false })).then(() => shutdown.abort());
   announce(`${PROTOCOL}|${socket.path}|grpc|\n`);

@@ -1,3 +1,4 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { openLink } from '../agent/agent.ts';
@@ -7,12 +8,15 @@ import { BackOff } from '../agent/back-off.ts';
 import type { Native } from '../agent/native.ts';
 import { StateDir } from '../agent/state-dir.ts';
 import { LacreError } from '../lacre-error.ts';
-import { WorkloadAttestor as Service } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
+import {
+  AttestRequestSchema,
+  AttestResponseSchema,
+  WorkloadAttestor as Service,
+} from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
 import { stopContainer } from './container-stop.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import { type Plugin, unimplemented } from './plugin-runtime.ts';
-import { statusOf } from './plugin-status.ts';
 import { WorkloadAnswer } from './workload-answer.ts';
 import { loadWorkloadConfig, type WorkloadConfig, WorkloadConfigSchema } from './workload-config.ts';
 import { judgePid } from './workload-verdict.ts';
@@ -47,15 +51,15 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
     service: Service,
     routes: (router: ConnectRouter) =>
       router.service(Service, {
-        attest: async ({ pid }) => {
-          try {
-            return { selectorValues: await attest(pid) };
-          } catch (error) {
-            throw statusOf(error, deps.log);
-          }
-        },
         attestReference: () => unimplemented('this plugin attests workloads by their pid'),
       }),
+    plain: {
+      path: `/${Service.typeName}/${Service.method.attest.name}`,
+      answer: async (request) => {
+        const selectors = await attest(pidOf(request));
+        return toBinary(AttestResponseSchema, create(AttestResponseSchema, { selectorValues: selectors }));
+      },
+    },
     configure: async (trustDomain, text) => {
       const config = await loadWorkloadConfig(trustDomain, readPluginConfig({ schema: WorkloadConfigSchema, text }));
       const former = running;
@@ -69,6 +73,14 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
       running = undefined;
     },
   };
+}
+
+function pidOf(request: Uint8Array): number {
+  try {
+    return fromBinary(AttestRequestSchema, request).pid;
+  } catch (cause) {
+    throw new LacreError('spire.workload.pid', "SPIRE's request is no message that names a pid", {}, { cause });
+  }
 }
 
 /** Begins to attest the node; verdicts can be had once the server trusts it. Codes: agent.state.invalid. */
