@@ -32,8 +32,15 @@ export class Closure {
     return found.length > 1 ? new Set(found.flatMap((digests) => [...digests])) : found[0];
   }
 
+  /** Whether nothing can be wrong with a sighting: the quick answer for nearly all. False says nothing. */
+  explains({ file, pcr }: Sighting): boolean {
+    if (file === undefined || file.place < 0 || pcr === UNTRUSTED_PCR) return false;
+    return this.#tables.some(({ index }) => file.home === index) || this.#tables.some(({ index }) => index.holds(file));
+  }
+
   /** What is wrong with a sighting in a container, or nothing. Path and digest must belong together. */
   judge(sighting: Sighting): Fault | undefined {
+    if (this.explains(sighting)) return undefined;
     const unknowable = judgeName(sighting);
     if (unknowable !== undefined) return unknowable;
     const expected = this.expected(sighting.path);

@@ -82,6 +82,15 @@ test('the same file again is one sighting; another PCR, content or path is anoth
   assert.equal(epoch.entries, 5);
 });
 
+test('what is said to be usable and has no digest is unknown', () => {
+  const epoch = new EpochAppraisal();
+  epoch.feed(measured(0, '/a', '', 0, { fileDigest: undefined }), { kind: 'shared' });
+  assert.deepEqual(
+    epoch.shared.sightings.list.map(({ digestState, hex, algorithm }) => [digestState, hex, algorithm]),
+    [['zero', '', '']],
+  );
+});
+
 test('violations belong to nobody, and only their number grows', () => {
   const epoch = new EpochAppraisal();
   for (let index = 0; index < 1000; index++)

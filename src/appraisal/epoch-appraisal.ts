@@ -3,7 +3,8 @@ import { Closure } from './closure.ts';
 import { Judgement } from './judgement.ts';
 import type { FileTable } from './reference/file-table.ts';
 import type { ImageReference } from './reference/image-reference.ts';
-import { type EntryOwner, type Measured, type Sighting, SightingSet, sightingOf } from './sighting.ts';
+import { type EntryOwner, type Measured, type Sighting, sightingOf } from './sighting.ts';
+import { SightingSet } from './sighting-set.ts';
 
 /** Different files that are kept for judging; more, and the owner fails. */
 export const MAX_SIGHTINGS = { domain: 50_000, host: 100_000, unattributed: 20_000 } as const;

@@ -28,6 +28,7 @@ export class HostJudge {
 
   /** What is wrong with a sighting of the host, or nothing. */
   judge(sighting: Sighting): Fault | undefined {
+    if (this.#closure.explains(sighting)) return undefined;
     if (sighting.kind === 'boot-aggregate') return undefined; // compared with the boot by appraiseHost
     if (sighting.kind === 'boot-aggregate-again')
       return fault(

@@ -1,6 +1,7 @@
 import { type Finding, fatalFinding, toldFinding } from './finding.ts';
 import type { FindingCode } from './finding-code.ts';
-import { READ_PCR, type Sighting, type SightingSet } from './sighting.ts';
+import { READ_PCR, type Sighting } from './sighting.ts';
+import type { SightingSet } from './sighting-set.ts';
 
 /** Why a sighting is bad; the subject comes when a verdict is made. */
 export interface Fault {

@@ -266,7 +266,8 @@ test('sealed: a script that was changed fails the container that read it, and no
   const { facts, host, containers, images } = sealedParts();
   const main = facts.entries.find(({ path }) => path === '/app/main.py');
   assert.ok(main?.fileDigest);
-  const changed = { ...main, fileDigest: { ...main.fileDigest, hex: 'ab'.repeat(32) } };
+  const { path, kind, digestState } = main;
+  const changed = { ...main, path, kind, digestState, fileDigest: { ...main.fileDigest, hex: 'ab'.repeat(32) } };
   const entries = facts.entries.map((entry) => (entry === main ? changed : entry));
   const { book, epoch } = settle(containers, entries, host.uidPoolBase);
   const hostVerdict = appraiseHost({

@@ -1,18 +1,22 @@
 import { LacreError } from '../lacre-error.ts';
 import { Frame } from './frame.ts';
+import { KEY_DIGEST_BYTES, KEY_NAME_AT, type KnownFiles, MeasuredFile, placeOf } from './measured-file.ts';
 import { decodeName } from './measured-name.ts';
-import type { Measurement, MeasurementKind } from './measurement.ts';
+import { type FileDigest, ListedMeasurement } from './measurement.ts';
 import { LIST_PCRS, type ListPcr, type PendingPrefixes } from './pending-prefixes.ts';
-import { checkBufferDigest, malformed, readFileDigest, TemplateFields } from './template.ts';
+import { checkBufferDigest, isPlainDigest, malformed, readFileDigest, TemplateFields } from './template.ts';
 
 /** Longest name: PATH_MAX, ` (deleted)` and a name of its own kind leave room to spare. */
 const MAX_NAME_BYTES = 8192;
-const BOOT_AGGREGATE = 'boot_aggregate';
+const NO_INODE = { iuid: undefined, igid: undefined, imode: undefined };
+const VIOLATED: FileDigest = { fileDigest: undefined, digestState: 'zero' };
 
 /** Reads entries of a list one after the other, without keeping any. */
 export class EntryReader {
   readonly #frame = new Frame();
   readonly #fields = new TemplateFields();
+  /** Where files are looked up before they get objects of their own. */
+  known: readonly KnownFiles[] = [];
 
   /** Offset in the buffer after the entry last framed. */
   get end(): number {
@@ -52,69 +56,64 @@ export class EntryReader {
    * The entry last framed, with all that its template says. `offset` is where it begins in the list.
    * Throws ima.entry.malformed, ima.entry.template.
    */
-  measurement(buffer: Buffer, index: number, offset: number, endOffset: number): Measurement {
-    const { pcr, templateName, dataStart, end, violation } = this.#frame;
-    if (templateName === 'ima') return this.#legacy(buffer, index, endOffset);
+  measurement(buffer: Buffer, index: number, offset: number, endOffset: number): ListedMeasurement {
+    const { pcr, templateName: template, dataStart, end, violation } = this.#frame;
+    const entry = { index, pcr, template, violation, endOffset };
+    if (template === 'ima') return new ListedMeasurement(this.#legacy(buffer, offset), entry, NO_INODE);
     const fields = this.#fields;
-    fields.read(buffer, dataStart, end, templateName, offset);
-    const { fileDigest, digestState } = readFileDigest(buffer, fields.digest, templateName, offset);
-    const path = readName(buffer, fields.name.start, fields.name.end, offset);
-    const isBuffer = fields.hasBuffer && !violation && fileDigest !== undefined;
-    const content = isBuffer ? Buffer.from(buffer.subarray(fields.buffer.start, fields.buffer.end)) : undefined;
-    if (content !== undefined && fileDigest !== undefined) checkBufferDigest(content, fileDigest, offset);
-    return {
-      index,
-      pcr,
-      template: templateName,
-      kind: kindOf(path, index, isBuffer),
-      path,
-      fileDigest: violation ? undefined : fileDigest,
-      digestState: violation ? 'zero' : digestState,
-      violation,
-      iuid: fields.iuid,
-      igid: fields.igid,
-      imode: fields.imode,
-      endOffset,
-      ...(content === undefined ? {} : { buffer: new Uint8Array(content) }),
-    };
+    fields.read(buffer, dataStart, end, template, offset);
+    return new ListedMeasurement(this.#file(buffer, offset), entry, fields);
+  }
+
+  /** What the fields say of the file: nearly always one of a plain name and digest. */
+  #file(buffer: Buffer, offset: number): MeasuredFile {
+    const { digest, name, hasBuffer } = this.#fields;
+    const { templateName, violation } = this.#frame;
+    const plain = !violation && !hasBuffer && isPlainDigest(buffer, digest, templateName);
+    if (plain && isName(buffer, name.start, name.end)) {
+      const file = this.#plainFile(buffer, digest.end - KEY_DIGEST_BYTES, name.start, name.end - 1);
+      if (file !== undefined) return file;
+    }
+    const found = readFileDigest(buffer, digest, templateName, offset);
+    const path = readName(buffer, name.start, name.end, offset);
+    if (violation) return MeasuredFile.of(path, VIOLATED);
+    if (!hasBuffer || found.fileDigest === undefined) return MeasuredFile.of(path, found);
+    const content = Buffer.from(buffer.subarray(this.#fields.buffer.start, this.#fields.buffer.end));
+    checkBufferDigest(content, found.fileDigest, offset);
+    return MeasuredFile.of(path, found, new Uint8Array(content));
+  }
+
+  /** A file with a SHA-256 digest; undefined where its name is not plain. */
+  #plainFile(buffer: Buffer, digestStart: number, nameStart: number, nameEnd: number): MeasuredFile | undefined {
+    const place = placeOf(buffer, nameStart, nameEnd, buffer, digestStart);
+    if (place < 0 || nameStart !== digestStart + KEY_NAME_AT) return undefined;
+    for (const files of this.known) {
+      const file = files.find(buffer, digestStart, nameStart, nameEnd, place);
+      if (file !== undefined) return file;
+    }
+    return MeasuredFile.plain(buffer.toString('latin1', digestStart, nameEnd), place);
   }
 
   /** Template `ima`: a SHA-1 digest, which is refused, and a name that the hash pads with zeros, so without one inside. */
-  #legacy(buffer: Buffer, index: number, endOffset: number): Measurement {
-    const { pcr, dataStart, end, violation } = this.#frame;
+  #legacy(buffer: Buffer, offset: number): MeasuredFile {
+    const { dataStart, end, violation } = this.#frame;
     const name = buffer.subarray(dataStart + 24, end);
-    if (name.length === 0 || name.includes(0)) throw malformed('has no name, or a zero in it', endOffset - name.length);
-    const path = decodeName(name);
-    const none = { fileDigest: undefined, iuid: undefined, igid: undefined, imode: undefined };
+    if (name.length === 0 || name.includes(0)) throw malformed('has no name, or a zero in it', offset);
     const digestState = violation || isZeroDigest(buffer, dataStart) ? 'zero' : 'refused';
-    return {
-      index,
-      pcr,
-      template: 'ima',
-      kind: kindOf(path, index, false),
-      path,
-      ...none,
-      digestState,
-      violation,
-      endOffset,
-    };
+    return MeasuredFile.of(decodeName(name), { fileDigest: undefined, digestState });
   }
+}
+
+function isName(buffer: Buffer, start: number, end: number): boolean {
+  return end - start >= 2 && end - start <= MAX_NAME_BYTES && buffer[end - 1] === 0;
 }
 
 /** n-ng: a name with its final zero, and no other. */
 function readName(buffer: Buffer, start: number, end: number, offset: number): string {
-  const last = end - 1;
-  if (end - start < 2 || end - start > MAX_NAME_BYTES || buffer[last] !== 0)
-    throw malformed('has no name, or one that does not end', offset);
-  const name = buffer.subarray(start, last);
+  if (!isName(buffer, start, end)) throw malformed('has no name, or one that does not end', offset);
+  const name = buffer.subarray(start, end - 1);
   if (name.includes(0)) throw malformed('has a zero in its name', offset);
   return decodeName(name);
-}
-
-function kindOf(path: string, index: number, isBuffer: boolean): MeasurementKind {
-  if (isBuffer) return 'buffer';
-  if (path !== BOOT_AGGREGATE) return 'file';
-  return index === 0 ? 'boot-aggregate' : 'boot-aggregate-again';
 }
 
 function isZeroDigest(buffer: Buffer, start: number): boolean {

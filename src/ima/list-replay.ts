@@ -2,6 +2,7 @@ import { at } from '../bytes/at.ts';
 import { LacreError } from '../lacre-error.ts';
 import { VerifiedQuote } from '../tpm/quote.ts';
 import { EntryReader } from './entry-reader.ts';
+import type { KnownFiles } from './measured-file.ts';
 import type { Measurement } from './measurement.ts';
 import { type ListPcrs, PendingPrefixes } from './pending-prefixes.ts';
 import { QuotedPrefixSearch } from './quoted-prefix.ts';
@@ -58,6 +59,11 @@ export class ListReplay {
   /** Goes on behind the last proven entry of an earlier replay of the same boot; append the list from its `byteOffset`. */
   static resume(snapshot: ListSnapshot): ListReplay {
     return new ListReplay(snapshot.pcrs, snapshot);
+  }
+
+  /** Files that are looked up as they come: lists of nodes alike then share them. Entries say the same with and without. */
+  know(files: readonly KnownFiles[]): void {
+    this.#reader.known = files;
   }
 
   /** Number of whole entries, proven or not. */

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { LacreError } from '../lacre-error.ts';
-import type { DigestState, Measurement } from './measurement.ts';
+import type { FileDigest, Measurement } from './measurement.ts';
 
 /** Fields whose meaning matters; `other` is covered by the digest, and not looked at. */
 type Field = 'd-ng' | 'd-ngv2' | 'n-ng' | 'buf' | 'iuid' | 'igid' | 'imode' | 'other';
@@ -101,11 +101,6 @@ const ALGORITHMS = [
 const FILE_PREFIX = Buffer.from('ima:', 'latin1');
 const VERITY_PREFIX = Buffer.from('verity:', 'latin1');
 
-export interface FileDigest {
-  readonly fileDigest: Measurement['fileDigest'];
-  readonly digestState: DigestState;
-}
-
 const ZERO: FileDigest = { fileDigest: undefined, digestState: 'zero' };
 const REFUSED: FileDigest = { fileDigest: undefined, digestState: 'refused' };
 
@@ -115,7 +110,7 @@ const REFUSED: FileDigest = { fileDigest: undefined, digestState: 'refused' };
  */
 export function readFileDigest(buffer: Buffer, span: Span, template: string, offset: number): FileDigest {
   let { start } = span;
-  if (template === 'ima-ngv2' || template === 'ima-sigv2') {
+  if (saysType(template)) {
     if (begins(buffer, start, span.end, VERITY_PREFIX)) return REFUSED;
     if (!begins(buffer, start, span.end, FILE_PREFIX)) throw malformed('does not say what its digest is of', offset);
     start += FILE_PREFIX.length;
@@ -129,6 +124,17 @@ export function readFileDigest(buffer: Buffer, span: Span, template: string, off
     return { fileDigest: { algorithm, hex: buffer.toString('hex', digestStart, span.end) }, digestState: 'usable' };
   }
   return readForeignDigest(buffer, start, span.end, offset);
+}
+
+/** Whether a digest field is of the form d-ng, SHA-256, and not zero, as nearly all are: a usable one to readFileDigest. */
+export function isPlainDigest(buffer: Buffer, { start, end }: Span, template: string): boolean {
+  const { prefix, size } = ALGORITHMS[0];
+  if (saysType(template)) return false;
+  return end - start === prefix.length + size && begins(buffer, start, end, prefix) && !isZero(buffer, end - size, end);
+}
+
+function saysType(template: string): boolean {
+  return template === 'ima-ngv2' || template === 'ima-sigv2';
 }
 
 /** Another algorithm (or a violation's `sha1`, whose digest has any length): at most zero, never usable. */

@@ -105,6 +105,10 @@ export class NodeContainers {
     return this.#running.get(containerId);
   }
 
+  claims(): ClaimedContainer['claim'][] {
+    return [...this.#running.values()].map(({ claim }) => claim);
+  }
+
   ids(): string[] {
     return [...this.#running.keys()];
   }

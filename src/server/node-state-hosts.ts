@@ -1,4 +1,5 @@
 import { appraiseHost, type HostEvidence } from '../appraisal/appraise-host.ts';
+import type { FileTable } from '../appraisal/reference/file-table.ts';
 import type { HostReference } from '../appraisal/reference/host-reference.ts';
 import type { Verdict } from '../appraisal/verdict.ts';
 import { matchBoot } from '../boot/match-boot.ts';
@@ -28,6 +29,11 @@ export class HostCandidates {
 
   get uidPoolBase(): number {
     return this.#references[0]?.uidPoolBase ?? DEFAULT_UID_POOL_BASE;
+  }
+
+  /** Files of all of them. */
+  tables(): FileTable[] {
+    return this.#references.map(({ files }) => files);
   }
 
   includes(name: string): boolean {

@@ -41,6 +41,9 @@ import type { NodeRow } from './store-nodes.ts';
 /** PCRs that the boot log explains; the list explains the others that are quoted. */
 const BOOT_PCRS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12];
 
+/** Images in which an entry is looked up as it comes; those of further ones are told apart by their text. */
+const MAX_KNOWN_IMAGES = 32;
+
 export interface JudgedContainer {
   readonly containerId: string;
   readonly verdict: Verdict;
@@ -90,6 +93,7 @@ export class NodeState {
     this.#sorter = new EntrySorter(this.#hosts.uidPoolBase);
     const limit = Math.min(deps.config.limits.containersPerNode, LIMITS.containersPerNode);
     this.#containers = new NodeContainers(this.#hosts.uidPoolBase, limit);
+    this.#know();
   }
 
   /** Replays the event log. Codes: boot.*, server.limit. */
@@ -170,6 +174,7 @@ export class NodeState {
   async changeContainers(change: ContainerChange): Promise<void> {
     const changed = await this.#containers.change(change, this.#deps.clock.now());
     for (const id of changed) this.#unwritten.add(id);
+    this.#know();
     this.#sorter.ranges(this.#containers.book);
     if (change.gone.length > 0) {
       this.#deps.store.evidence.stopped(this.#node.ekSha256Hex, change.gone, this.#deps.clock.now());
@@ -347,6 +352,15 @@ export class NodeState {
     this.#savedOf = this.#containers.book;
     this.#savedVersion = this.#savedOf.version;
     this.#savedMisses = this.#containers.book.misses;
+  }
+
+  /** Files of the host and of the images that run are shared with other nodes that have them. */
+  #know(): void {
+    const { image } = ReferenceCache.of(this.#deps);
+    const keys = new Set(this.#containers.claims().map(imageKeyOf));
+    const images = [...keys].slice(0, MAX_KNOWN_IMAGES).flatMap((key) => image(key)?.files ?? []);
+    const tables = new Set([...this.#hosts.tables(), ...images]);
+    this.#list.know([...tables].map(({ index }) => index));
   }
 
   #passageNow(): Passage {

@@ -3,7 +3,7 @@ import { type ImageReference, imageReferenceOf } from '../appraisal/reference/im
 import type { ServerDeps } from './server-deps.ts';
 import type { Store } from './store.ts';
 
-/** Images kept ready; each costs about 100 bytes a file. */
+/** Images kept ready; each costs about 100 bytes a file, and once a list was held against it 150 to 250. */
 const MAX_IMAGES = 512;
 /** Answers about single files; each costs some 200 bytes. */
 const MAX_DISTINCTIVE = 65_536;

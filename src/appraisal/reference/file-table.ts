@@ -1,5 +1,6 @@
 import { toHex } from '../../bytes/hex.ts';
 import { LacreError } from '../../lacre-error.ts';
+import { FileIndex } from './file-index.ts';
 import { checkReferencePath, listSpelling } from './reference-path.ts';
 
 /** One regular file of reference values. */
@@ -32,6 +33,7 @@ export class FileTable {
   readonly #digests: number;
   readonly #modes: number;
   readonly #paths: number;
+  #index: FileIndex | undefined;
   readonly size: number;
 
   private constructor(block: Buffer) {
@@ -93,6 +95,17 @@ export class FileTable {
 
   has(path: string, sha256Hex: string): boolean {
     return this.get(path)?.has(sha256Hex) ?? false;
+  }
+
+  /** Finds files as a list holds them; made when it is first asked for. */
+  get index(): FileIndex {
+    this.#index ??= new FileIndex({
+      block: this.#block,
+      digests: this.#digests,
+      paths: this.#paths,
+      ends: this.#ends,
+    });
+    return this.#index;
   }
 
   /** Whether a mount on this path would hide a file: it is a file's own path, or a folder above one. */

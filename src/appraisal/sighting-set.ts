@@ -1,0 +1,164 @@
+import { keyOf, MeasuredFile } from '../ima/measured-file.ts';
+import { EXECUTED_PCR, type Sighting } from './sighting.ts';
+
+const FIRST_SLOTS = 16;
+/** Slots that are looked at for one sighting; when all are others', it is kept by its text. */
+const MAX_LOOKED_AT = 128;
+
+/** What tells sightings apart. */
+type Seen = Pick<Sighting, 'pcr' | 'template' | 'digestState' | 'path' | 'hex' | 'iuid' | 'file'>;
+
+/**
+ * The different files that one owner was seen with, in the order of the list. Bounded; O(1) per entry. Plain files are
+ * found by their place (MeasuredFile.place); others, and those whose slots are all taken, by a text.
+ */
+export class SightingSet {
+  readonly #list: Sighting[] = [];
+  readonly #max: number;
+  readonly #byOwner: boolean;
+  readonly #texts = new Set<string>();
+  /** Spot of a sighting, and its number in the list from 1 on; half of the slots at most are taken. */
+  #slots = new Int32Array(2 * FIRST_SLOTS);
+  #slotted = 0;
+  /** Files that may be asked for by their place are among the texts. */
+  #crowded = false;
+  #dropped = 0;
+
+  /** @param byOwner files of different uids are kept apart, as their owner may become known later. */
+  constructor(max: number, byOwner = false) {
+    this.#max = max;
+    this.#byOwner = byOwner;
+  }
+
+  get list(): readonly Sighting[] {
+    return this.#list;
+  }
+
+  /** Files that did not fit: whoever owns them can no longer be judged. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** False where it was there already, or does not fit. */
+  add(sighting: Sighting): boolean {
+    const spot = this.#spotOf(sighting);
+    const slot = this.#slotOf(sighting, spot);
+    if (this.#isAt(slot) || this.#isText(sighting, slot)) return false;
+    if (this.#list.length >= this.#max) {
+      this.#dropped++;
+      return false;
+    }
+    this.#list.push(sighting);
+    if (slot >= 0) this.#fill(slot, spot, this.#list.length);
+    else this.#keepText(sighting);
+    if (4 * this.#slotted > this.#slots.length) this.#grow();
+    return true;
+  }
+
+  /** Whether a file with one of these contents was executed, as entries of containers say it. */
+  wasExecuted(path: string, digests: Iterable<string>): boolean {
+    for (const hex of digests) {
+      const file = MeasuredFile.ofSha256(path, hex);
+      const entry = { pcr: EXECUTED_PCR, template: 'evm-sig', digestState: file.digestState };
+      const wanted = { ...entry, path, hex, file, iuid: undefined };
+      if (this.#byOwner ? this.#list.some((seen) => isSameFile(seen, wanted)) : this.#has(wanted)) return true;
+    }
+    return false;
+  }
+
+  /** Takes out what fulfils a condition. */
+  take(condition: (sighting: Sighting) => boolean): Sighting[] {
+    const taken = this.#list.filter(condition);
+    if (taken.length === 0) return taken;
+    const kept = this.#list.filter((sighting) => !condition(sighting));
+    this.#list.length = 0;
+    this.#texts.clear();
+    this.#slots = new Int32Array(2 * FIRST_SLOTS);
+    this.#slotted = 0;
+    this.#crowded = false;
+    for (const sighting of kept) this.add(sighting);
+    return taken;
+  }
+
+  #has(sighting: Seen): boolean {
+    const slot = this.#slotOf(sighting, this.#spotOf(sighting));
+    return this.#isAt(slot) || this.#isText(sighting, slot);
+  }
+
+  /** Where the search for a sighting begins; -1: it is kept by its text. */
+  #spotOf({ file, iuid }: Seen): number {
+    if (file === undefined || file.place < 0) return -1;
+    return this.#byOwner ? Math.imul(file.place ^ (iuid ?? -1), 0x85ebca6b) >>> 1 : file.place;
+  }
+
+  /** The slot that a sighting has, or the free one that it would get; -1: none. */
+  #slotOf(sighting: Seen, spot: number): number {
+    const slots = this.#slots;
+    const last = slots.length / 2 - 1;
+    for (let looked = 0; spot >= 0 && looked < MAX_LOOKED_AT; looked++) {
+      const slot = 2 * ((spot + looked) & last);
+      const number = slots[slot + 1] as number;
+      if (number === 0) return slot;
+      if (slots[slot] === spot && this.#isSame(this.#list[number - 1] as Sighting, sighting)) return slot;
+    }
+    return -1;
+  }
+
+  #isAt(slot: number): boolean {
+    return slot >= 0 && this.#slots[slot + 1] !== 0;
+  }
+
+  #isText(sighting: Seen, slot: number): boolean {
+    return (slot < 0 || this.#crowded) && this.#texts.has(this.#textOf(sighting));
+  }
+
+  #fill(slot: number, spot: number, number: number): void {
+    this.#slots[slot] = spot;
+    this.#slots[slot + 1] = number;
+    this.#slotted++;
+  }
+
+  #keepText(sighting: Sighting): void {
+    this.#texts.add(this.#textOf(sighting));
+    this.#crowded ||= sighting.file === undefined || sighting.file.place >= 0;
+  }
+
+  #grow(): void {
+    const before = this.#slots;
+    this.#slots = new Int32Array(2 * before.length);
+    this.#slotted = 0;
+    const last = before.length - 1;
+    for (let at = 0; at < before.length; at += 2) {
+      const [spot, number] = [before[at] as number, before[at + 1] as number];
+      if (number === 0) continue;
+      let looked = 0;
+      while (looked < MAX_LOOKED_AT && this.#isAt(2 * ((spot + looked) & last))) looked++;
+      if (looked < MAX_LOOKED_AT) this.#fill(2 * ((spot + looked) & last), spot, number);
+      else this.#keepText(this.#list[number - 1] as Sighting);
+    }
+  }
+
+  #isSame(one: Seen, other: Seen): boolean {
+    return (!this.#byOwner || one.iuid === other.iuid) && isSameFile(one, other);
+  }
+
+  #textOf(sighting: Seen): string {
+    const { pcr, template, digestState, iuid } = sighting;
+    return `${this.#byOwner ? iuid : ''} ${pcr} ${template} ${digestState} ${fileKey(sighting)}`;
+  }
+}
+
+function isSameFile(one: Seen, other: Seen): boolean {
+  return (
+    one.pcr === other.pcr &&
+    one.template === other.template &&
+    one.digestState === other.digestState &&
+    ((one.file !== undefined && one.file === other.file) || fileKey(one) === fileKey(other))
+  );
+}
+
+/** The same for the same path and digest, among sightings whose digests are of one kind. */
+function fileKey(sighting: Seen): string {
+  if (sighting.file !== undefined) return sighting.file.key;
+  return sighting.digestState === 'usable' ? keyOf(sighting.hex, sighting.path) : sighting.path;
+}
