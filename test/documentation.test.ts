@@ -46,3 +46,40 @@ test('every attack that is tried has its row in the threat model, by the exact n
     [],
   );
 });
+
+test('every attack names the code by which it is refused, or says why there is none', () => {
+  const known = new Set(
+    ['docs/errors.md', 'docs/findings.md'].flatMap((page) =>
+      [...textOf(page).matchAll(/^\| `([a-z][a-z0-9.-]*)`/gm)].map(([, code = '']) => code),
+    ),
+  );
+  assert.ok(known.size > 200);
+  const attacks = globSync('test/attacks/*.test.ts', { cwd: root });
+  const named = (text: string) =>
+    [...text.matchAll(/'([a-z]+(?:\.[a-z0-9-]+)+)'/g)].some(([, code = '']) => known.has(code));
+  const without = attacks.filter((attack) => !named(textOf(attack)));
+  assert.deepEqual(
+    without.filter((attack) => !/^\/\/ No code is told: \S/m.test(textOf(attack))),
+    [],
+  );
+  // So few that each is worth a sentence.
+  assert.ok(without.length <= 4, without.join());
+});
+
+test('no attack stands twice in the threat model, and no two rows say the same', () => {
+  const rows = textOf('THREAT-MODEL.md')
+    .split('\n')
+    .filter((line) => /^\| .* \| .* \| .*\.test\.ts/.test(line));
+  assert.ok(rows.length > 100);
+  const attacks = rows.map((row) => row.split(' | ')[0]);
+  assert.deepEqual(
+    attacks.filter((attack, index) => attacks.indexOf(attack) !== index),
+    [],
+  );
+  const files = rows.flatMap((row) => [...row.matchAll(/`(test\/attacks\/[^`]+)`/g)].map(([, file = '']) => file));
+  assert.deepEqual(
+    files.filter((file, index) => files.indexOf(file) !== index),
+    [],
+    'an attack file has one row',
+  );
+});

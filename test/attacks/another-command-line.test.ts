@@ -1,36 +1,11 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConnectError } from '@connectrpc/connect';
-import { RefusalSchema } from '../../src/proto/lacre/v1/node_pb.ts';
-import { codeOf, ScriptedNode, TestServer } from '../simulator/scripted-node.ts';
 import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
+import { refusesBoot } from './other-boot-fixture.ts';
 
 // The kernel is started with a word more on its command line: ima_policy, init, or lockdown switched off.
 
 const skip = skipWithoutSoftwareTpm();
 
 test('the command line is approved as a whole', { skip }, async () => {
-  await using honest = await ScriptedNode.boot();
-  await using server = await TestServer.start(honest.tpm.rootPath);
-  await server.approve();
-  await server.admin.addNode({ ekSha256: honest.ekSha256Hex, name: 'honest' });
-  assert.equal((await honest.enrol(server)).result.host?.trusted, true, 'the honest case');
-
-  await using node = await ScriptedNode.boot(
-    'sha256',
-    {},
-    { commandLine: 'root=/dev/vda ro lockdown=none init=/bin/sh' },
-  );
-  await using other = await TestServer.start(node.tpm.rootPath);
-  await other.approve();
-  await other.admin.addNode({ ekSha256: node.ekSha256Hex, name: 'other' });
-  const error = await node.enrol(other).then(
-    () => assert.fail('the node was enrolled'),
-    (reason: unknown) => reason,
-  );
-  assert.equal(codeOf(error), 'server.evidence.refused');
-  assert.ok(error instanceof ConnectError);
-  const [refusal] = error.findDetails(RefusalSchema);
-  const fatal = refusal?.verdict?.findings.filter((finding) => finding.fatal).map(({ code }) => code) ?? [];
-  assert.ok(fatal.includes('boot.cmdline.unknown'), fatal.join());
+  await refusesBoot({ commandLine: 'root=/dev/vda ro lockdown=none init=/bin/sh' }, 'boot.cmdline.unknown');
 });

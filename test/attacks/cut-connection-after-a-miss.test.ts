@@ -32,6 +32,7 @@ test('a cut alone takes nothing from a container', { skip }, async () => {
   first.close();
   const second = await fixture.session(container);
   assert.deepEqual(await idsOf(second, container), exact);
+  assert.deepEqual(await fixture.server.findingsOf('app-1'), []);
   second.close();
 });
 
@@ -46,5 +47,6 @@ test('a miss that was told counts after the cut', { skip }, async () => {
   first.close();
   const second = await fixture.session(container);
   assert.deepEqual(await idsOf(second, container), ['spiffe://lacre.test/orders']);
+  assert.ok((await fixture.server.findingsOf('app-1')).includes('container.attribution.shared'));
   second.close();
 });

@@ -10,6 +10,8 @@ import { containerOf, POOL_BASE, uidOf } from '../simulator/scripted-node.ts';
 
 // A liar of an agent (A2) executes files of as many uid ranges as he can, tells no container for any of them, and then
 // tells of containers one by one. Entries that wait for their owner must cost little, at every message and when they age.
+// No code is told: nothing is judged here, it is the time that counts, and that what was dropped is not forgotten. What
+// such entries do to a verdict: entries-of-an-unknown-range.test.ts.
 
 const ENTRIES = 90_000;
 const observation = create(NodeObservationSchema, { unprivilegedUsernsClone: 1 });

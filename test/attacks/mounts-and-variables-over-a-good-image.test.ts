@@ -21,14 +21,12 @@ test('an entry that asks for the image as it is, is for no such container', { sk
   assert.ok(honest.case === 'identities');
   assert.equal(honest.value.x509.length, 2);
 
-  for (const [number, change] of [
-    [2, { argv: ['/bin/app', '--debug'] }],
-    [3, { environment: [variable] }],
-    [
-      4,
-      { mounts: [...plain.mounts, { $typeName: 'lacre.v1.Mount' as const, ...bind, superOptions: '', peer: '8:1' }] },
-    ],
-    [5, { uid: 1 }],
+  const mount = { $typeName: 'lacre.v1.Mount' as const, ...bind, superOptions: '', peer: '8:1' };
+  for (const [number, change, code] of [
+    [2, { argv: ['/bin/app', '--debug'] }, 'appraisal.config.argv'],
+    [3, { environment: [variable] }, 'appraisal.config.interpreter'],
+    [4, { mounts: [...plain.mounts, mount] }, 'appraisal.config.mount'],
+    [5, { uid: 1 }, 'appraisal.config.user'],
   ] as const) {
     const container = containerOf(number, change as Partial<typeof plain>);
     await fixture.run(container);
@@ -40,6 +38,7 @@ test('an entry that asks for the image as it is, is for no such container', { sk
       ['spiffe://lacre.test/orders'],
       Object.keys(change).join(),
     );
+    assert.ok((await server.findingsOf(`app-${number}`)).includes(code), code);
   }
   session.close();
 });

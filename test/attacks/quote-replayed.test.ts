@@ -20,7 +20,8 @@ test('a nonce is taken once', { skip }, async () => {
   await fixture.node.kernel.measureContainer({ path: '/tmp/miner', sha256: digestOf('miner') }, { uid: uidOf(1) });
   await session.evidence([request], { nonce, quote, listUpTo: good });
   const { id, outcome } = await session.next('answer');
-  assert.deepEqual([id, outcome.case], [request.id, 'quoteNeeded'], 'server.nonce.unknown: no evidence');
+  assert.deepEqual([id, outcome.case], [request.id, 'quoteNeeded'], 'no evidence');
+  assert.deepEqual(fixture.server.loggedCodes, ['server.nonce.unknown']);
   const honest = await session.ask(requestOf(container));
   assert.ok(honest.case === 'refusal');
   assert.equal(honest.value.code, 'appraisal.file.unknown');

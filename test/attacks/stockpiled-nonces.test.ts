@@ -31,7 +31,8 @@ test('quotes made ahead serve for as long as a nonce lives, and no longer', { sk
     listUpTo: session.sentBytes,
     ...(quotes[1] && { quote: quotes[1] }),
   });
-  assert.equal((await session.next('answer')).outcome.case, 'quoteNeeded', 'server.nonce.unknown: it has expired');
+  assert.equal((await session.next('answer')).outcome.case, 'quoteNeeded', 'it has expired');
+  assert.deepEqual(fixture.server.loggedCodes, ['server.nonce.unknown']);
   // Nonces that came before the clock went on are as old as the others.
   let outcome = await session.ask(requestOf(container));
   for (let i = 0; i < 4 && outcome.case === 'quoteNeeded'; i++) outcome = await session.ask(requestOf(container));

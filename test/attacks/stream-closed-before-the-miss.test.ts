@@ -34,6 +34,8 @@ for (const [what, closes] of [
     assert.deepEqual(await valid(), ['spiffe://lacre.test/orders']);
     const told = session.received.filter((message) => message.case === 'entriesChanged').length;
     assert.equal(told > 0, !closes, 'whoever holds it is to ask for another');
+    assert.equal((await session.ask(requestOf(container))).case, 'identities', 'of the entry that asks for less');
+    assert.ok((await server.findingsOf('app-1')).includes('container.attribution.shared'));
     session.close();
   });
 }

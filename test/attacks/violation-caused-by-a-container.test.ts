@@ -36,8 +36,10 @@ test('it takes the proof from those that could hide behind it, and the node from
     ['spiffe://lacre.test/orders'],
     'the entry that asks for exact attribution is for it no more',
   );
+  assert.ok((await server.findingsOf('app-1')).includes('container.attribution.lost'));
   const kept = await session.ask(requestOf(closed));
   assert.ok(kept.case === 'identities');
   assert.equal(kept.value.x509.length, 2, 'who can change nothing that it executes keeps the proof');
+  assert.ok(!(await server.findingsOf('app-2')).includes('container.attribution.lost'));
   session.close();
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { ConnectError } from '@connectrpc/connect';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { type AgentIdentity, type Connection, connectServer } from '../../src/agent/connection.ts';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
 import { TpmClient, type TpmOptions } from '../../src/agent/tpm-client.ts';
@@ -69,6 +69,8 @@ import { TpmProxy } from './tpm-proxy.ts';
 export { CONFIG_DIGEST, digestOf, HOST_FILES, IMAGE_FILES, MANIFEST, POOL_BASE } from './approved-system.ts';
 
 export const TRUST_DOMAIN = 'lacre.test';
+const MAX_CODES = 1_000;
+
 /** The error code that came with a status of the server; empty: it is none of the server's. */
 export function codeOf(error: unknown): string {
   return error instanceof ConnectError ? (error.metadata.get(CODE_TRAILER) ?? '') : '';
@@ -80,6 +82,7 @@ export class TestServer {
   readonly #rootPath: string;
   readonly #settings: string;
   readonly #clock: Clock | undefined;
+  readonly #codes: string[];
   #running: RunningServer;
   #admin: AdminClient;
 
@@ -89,7 +92,9 @@ export class TestServer {
     settings: string,
     clock: Clock | undefined,
     running: RunningServer,
+    codes: string[],
   ) {
+    this.#codes = codes;
     this.directory = directory;
     this.#rootPath = rootPath;
     this.#settings = settings;
@@ -100,7 +105,20 @@ export class TestServer {
 
   static async start(rootPath: string, settings = '', clock?: Clock): Promise<TestServer> {
     const directory = await mkdtemp(join(tmpdir(), 'lacre-server-'));
-    return new TestServer(directory, rootPath, settings, clock, await run(directory, rootPath, settings, clock));
+    const codes: string[] = [];
+    const running = await run(directory, rootPath, settings, codes, clock);
+    return new TestServer(directory, rootPath, settings, clock, running, codes);
+  }
+
+  /** Error codes in the server's log so far: what it refused and didn't tell the node. */
+  get loggedCodes(): readonly string[] {
+    return this.#codes;
+  }
+
+  /** Codes of the findings over one workload, as `lacre why` shows them. */
+  async findingsOf(subject: string): Promise<string[]> {
+    const { workloads } = await this.admin.why({ subject });
+    return workloads[0]?.verdict?.findings.map(({ code }) => code) ?? [];
   }
 
   get port(): number {
@@ -122,7 +140,7 @@ export class TestServer {
   /** Ends the server and starts another on the same database. */
   async restart(): Promise<void> {
     await this.stop();
-    this.#running = await run(this.directory, this.#rootPath, this.#settings, this.#clock);
+    this.#running = await run(this.directory, this.#rootPath, this.#settings, this.#codes, this.#clock);
     this.#admin = new AdminClient(this.#running.adminSocket);
   }
 
@@ -170,7 +188,13 @@ export class TestServer {
   }
 }
 
-async function run(directory: string, rootPath: string, settings: string, clock?: Clock): Promise<RunningServer> {
+async function run(
+  directory: string,
+  rootPath: string,
+  settings: string,
+  codes: string[],
+  clock?: Clock,
+): Promise<RunningServer> {
   const text = [
     `trust_domain: ${TRUST_DOMAIN}`,
     'listen: 127.0.0.1:0',
@@ -181,8 +205,20 @@ async function run(directory: string, rootPath: string, settings: string, clock?
     `endorsement: { roots: [{ path: ${rootPath}, tier: software }] }`,
     settings,
   ].join('\n');
-  const level = process.env['LACRE_TEST_LOG'] ?? 'silent';
-  return startServer(parseConfig('test.yaml', text), { log: pino({ level }), ...(clock && { clock }) });
+  return startServer(parseConfig('test.yaml', text), { log: testLog(codes), ...(clock && { clock }) });
+}
+
+/** Keeps the error codes of what is logged, the newest of very many. */
+function testLog(codes: string[]): Logger {
+  const shown = process.env['LACRE_TEST_LOG'];
+  const write = (line: string): void => {
+    if (shown !== undefined) process.stderr.write(line);
+    const { code } = JSON.parse(line) as { code?: string };
+    if (code === undefined) return;
+    codes.push(code);
+    if (codes.length > MAX_CODES) codes.shift();
+  };
+  return pino({ level: shown ?? 'info' }, { write });
 }
 
 /** A server and a node of its inventory that has enrolled, with an entry for every container of the approved image. */
