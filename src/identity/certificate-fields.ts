@@ -141,17 +141,19 @@ function readBasicConstraints(value: Uint8Array | undefined): {
   const ca = constraints.readOptional(TAG.boolean);
   const length = constraints.readOptional(TAG.integer);
   constraints.end();
-  if (length !== undefined && (length.length !== 1 || (length[0] ?? 0) > 127))
+  const [pathLength, ...more] = length ?? [];
+  if (length !== undefined && (pathLength === undefined || more.length > 0 || pathLength > 127))
     throw malformed('a path length is from 0 to 127');
-  return { isCa: ca !== undefined && ca[0] !== 0, pathLength: length?.[0] };
+  return { isCa: ca !== undefined && ca[0] !== 0, pathLength };
 }
 
 function readKeyUsage(value: Uint8Array): number {
   const outer = new DerReader(value, 'the key usage');
   const bits = outer.read(TAG.bitString);
   outer.end();
-  if (bits.length < 2) throw malformed('a key usage sets at least one bit');
-  return bits[1] ?? 0;
+  const [, first] = bits;
+  if (first === undefined) throw malformed('a key usage sets at least one bit');
+  return first;
 }
 
 function readExtendedKeyUsage(value: Uint8Array | undefined): string[] | undefined {

@@ -89,20 +89,31 @@ export class DerReader {
   }
 }
 
-/** Dotted form of an object identifier's contents. */
+/**
+ * Dotted form of an object identifier's contents (X.690, 8.19). Throws identity.der.malformed for one with a part in
+ * more bytes than it needs, or cut off: two encodings must not read as the same identifier.
+ */
 export function oidText(contents: Uint8Array): string {
   const parts: number[] = [];
   let value = 0;
+  let begun = false;
   for (const byte of contents) {
+    if (byte === 0x80 && !begun) throw malformedOid();
     value = value * 128 + (byte & 0x7f);
-    if (byte < 0x80) {
+    begun = byte >= 0x80;
+    if (!begun) {
       parts.push(value);
       value = 0;
     }
   }
-  const [first = 0, ...rest] = parts;
+  const [first, ...rest] = parts;
+  if (first === undefined || begun) throw malformedOid();
   const root = Math.min(2, Math.floor(first / 40));
   return [root, first - 40 * root, ...rest].join('.');
+}
+
+function malformedOid(): LacreError {
+  return new LacreError('identity.der.malformed', 'an object identifier is not DER: a part is too long or cut off');
 }
 
 /** A DER element: tag, minimal length, contents. */
@@ -142,8 +153,9 @@ export function derOid(text: string): Uint8Array {
 export function derInteger(magnitude: Uint8Array): Uint8Array {
   let start = 0;
   while (start < magnitude.length - 1 && magnitude[start] === 0) start++;
-  const minimal = magnitude.length === 0 ? Uint8Array.of(0) : magnitude.subarray(start);
-  return (minimal[0] ?? 0) >= 0x80 ? der(TAG.integer, Uint8Array.of(0), minimal) : der(TAG.integer, minimal);
+  const minimal = magnitude.subarray(start);
+  const [first = 0x80] = minimal;
+  return first >= 0x80 ? der(TAG.integer, Uint8Array.of(0), minimal) : der(TAG.integer, minimal);
 }
 
 export function derBitString(bytes: Uint8Array, unusedBits = 0): Uint8Array {

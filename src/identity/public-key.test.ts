@@ -3,6 +3,7 @@ import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypt
 import { test } from 'node:test';
 import type { ErrorCode } from '../error-code.ts';
 import { isLacreError } from '../lacre-error.ts';
+import { DerReader, derBitString, derSequence, TAG } from './der.ts';
 import { parsePublicKey, requirePublicKey } from './public-key.ts';
 
 const spki = (key: KeyObject) => new Uint8Array(key.export({ format: 'der', type: 'spki' }));
@@ -34,7 +35,20 @@ test('other kinds, sizes and exponents are refused', () => {
   assert.throws(() => parsePublicKey(rsa(2n ** 2047n - 1n, 65_537)), refused);
   assert.throws(() => parsePublicKey(rsa(2n ** 4097n - 1n, 65_537)), refused);
   assert.throws(() => parsePublicKey(rsa(2n ** 2048n - 1n, 3)), refused);
-  assert.throws(() => parsePublicKey(rsa(2n ** 2048n - 1n, 65_538)), refused);
+  for (const even of [65_538, 65_540]) assert.throws(() => parsePublicKey(rsa(2n ** 2048n - 1n, even)), refused);
+});
+
+test('a key of which OpenSSL reads more encodings than one is taken in its DER alone', () => {
+  const bits = (body: Uint8Array) => derBitString(body);
+  const numbers = (key: Uint8Array) => new DerReader(key, 'x').enter(TAG.sequence);
+  const good = rsa(2n ** 2048n - 1n, 65_537);
+  const info = numbers(good);
+  const algorithm = info.readWhole(TAG.sequence);
+  const body = info.read(TAG.bitString).subarray(1);
+  assert.deepEqual(derSequence(algorithm, bits(body)), good);
+  const longer = new Uint8Array([0x30, 0x83, 0, ...body.subarray(2)]);
+  assert.throws(() => parsePublicKey(derSequence(algorithm, bits(longer))), code('identity.key.malformed'));
+  assert.throws(() => parsePublicKey(derSequence(algorithm, derBitString(body, 1))), code('identity.key.malformed'));
 });
 
 test('a compressed point is refused, and one off its curve is malformed', () => {
@@ -47,7 +61,15 @@ test('a compressed point is refused, and one off its curve is malformed', () => 
   compressed[1] = compressed.length - 2;
   compressed[24] = 34;
   assert.throws(() => parsePublicKey(compressed), code('identity.key.refused'));
+  for (const [at, value] of [
+    [26, 6],
+    [26, 7],
+    [25, 1],
+  ] as const)
+    assert.throws(() => parsePublicKey(good.with(at, value)), code('identity.key.refused'), `${at}: ${value}`);
 });
+
+const SMALL_Y = 0xd7325d7646cd60d80a92738ceb345f844cffaf35841022cab176f692de8de1d7n;
 
 test('P-256 keys are taken and refused as OpenSSL does, with coordinates of any value', () => {
   const p = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
@@ -73,6 +95,9 @@ test('P-256 keys are taken and refused as OpenSSL does, with coordinates of any 
   const samples = [
     ...Array.from({ length: 40 }, () => ec('P-256')),
     ...[0n, 1n, 2n, 5n, 6n, p - 1n, p - 3n].flatMap((x) => [keyOf(x, root(x)), keyOf(x, (p - root(x)) % p)]),
+    // A point whose y is 5: with p added it still fits into 32 bytes, and is another encoding of the same point.
+    keyOf(SMALL_Y, 5n),
+    keyOf(SMALL_Y, 5n + p),
     ...[0n, 5n].flatMap((x) => [keyOf(x, root(x) + 1n), keyOf(x + p, root(x)), keyOf(0n, 0n), keyOf(p, p)]),
     keyOf(5n, p - 1n),
     keyOf((1n << 256n) - 1n, (1n << 256n) - 1n),
@@ -88,5 +113,11 @@ test('what is no key is malformed', () => {
     assert.throws(() => parsePublicKey(bad), code('identity.der.malformed'));
     assert.throws(() => requirePublicKey(bad), code('identity.der.malformed'));
   }
+  assert.throws(() => parsePublicKey(new Uint8Array(2048)), code('identity.der.malformed'));
   assert.throws(() => parsePublicKey(new Uint8Array(2049)), code('identity.key.malformed'));
+  const [algorithm, point] = [good.subarray(2, 23), good.subarray(23)];
+  const nothing = derSequence(algorithm, derBitString(new Uint8Array()));
+  const after = derSequence(algorithm, point, Uint8Array.of(5, 0));
+  assert.throws(() => parsePublicKey(nothing), code('identity.key.refused'));
+  assert.throws(() => parsePublicKey(after), code('identity.der.malformed'));
 });

@@ -61,9 +61,10 @@ function startsWith(bytes: Uint8Array, head: Uint8Array): boolean {
 }
 
 function checkRsa(key: KeyObject): void {
-  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
-  const sized = modulusLength >= 2048 && modulusLength <= 4096;
-  if (!sized || publicExponent < 65_537n || publicExponent % 2n === 0n) throw refused();
+  const bits = key.asymmetricKeyDetails?.modulusLength;
+  const exponent = key.asymmetricKeyDetails?.publicExponent;
+  const sized = bits !== undefined && bits >= 2048 && bits <= 4096;
+  if (!sized || exponent === undefined || exponent < 65_537n || exponent % 2n === 0n) throw refused();
 }
 
 /** OpenSSL checks that a point lies on its curve. */

@@ -60,6 +60,14 @@ test('a SPIFFE ID has at most 2048 bytes and a trust domain 255 (SPIFFE-ID 2.3)'
   assert.throws(() => TrustDomain.parse('a'.repeat(256)), malformed);
 });
 
+test('a path is empty or begins with a slash, and both have their text', () => {
+  assert.throws(() => SpiffeId.of(domain, 'a'), { code: 'identity.spiffe-id.malformed' });
+  assert.equal(String(SpiffeId.of(domain, '')), 'spiffe://example.org');
+  assert.equal(String(SpiffeId.of(domain, '/a')), 'spiffe://example.org/a');
+  assert.equal(String(domain), 'example.org');
+  assert.throws(() => SpiffeId.parse('spiffe:///a'), { code: 'identity.trust-domain.malformed' });
+});
+
 test('IDs below /spire are kept from workloads, and only those', () => {
   assert.ok(isReserved(serverSpiffeId(domain)));
   assert.ok(isReserved(agentSpiffeId(domain, 'ab'.repeat(32))));
