@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Finding } from '../appraisal/finding.ts';
 import { concludeVerdict, Verdict } from '../appraisal/verdict.ts';
+import { parseCertificateFields } from '../identity/certificate-fields.ts';
 import { parseCsr, type VerifiedCsr } from '../identity/csr.ts';
 import { SpiffeId } from '../identity/spiffe-id.ts';
 import { TrustDomain } from '../identity/trust-domain.ts';
@@ -119,6 +120,48 @@ test('an SVID never outlives its authority, and an ended authority issues nothin
   );
 });
 
+test('before its authority nothing lives', async () => {
+  const later = makeAuthority(86_400_000, seconds(NOW, 120));
+  await assert.rejects(issueX509Svid({ ...usual(), authority: later }), code('issuance.stale'));
+  const verdict = concludeVerdict(CONTAINER, [], [], seconds(NOW, 60));
+  const first = await issueX509Svid({ ...usual(), authority: later, verdict, now: seconds(NOW, 60) });
+  assert.deepEqual(first.notBefore, seconds(NOW, 60), 'not backdated beyond it');
+});
+
+test('an SVID of one second is the shortest', async () => {
+  const svid = await issueX509Svid({ ...usual(), ttlSeconds: 1 });
+  assert.deepEqual(svid.notAfter, seconds(NOW, 1));
+  const whole = new Date(NOW.getTime() + 999);
+  const verdict = concludeVerdict(CONTAINER, [], [], whole);
+  const odd = await issueX509Svid({ ...usual(), verdict, now: whole, ttlSeconds: 1 });
+  assert.deepEqual([odd.notBefore, odd.notAfter], [seconds(NOW, -10), seconds(NOW, 1)], 'whole seconds, downwards');
+});
+
+test('64 DNS names are the most', async () => {
+  const dnsNames = Array.from({ length: 64 }, (_, index) => `a${index}.example`);
+  const { certificate } = await issueX509Svid({ ...usual(), dnsNames });
+  const { subjectAltName = '' } = new X509Certificate(certificate);
+  assert.deepEqual(
+    subjectAltName.split(', ').slice(1),
+    dnsNames.map((name) => `DNS:${name}`),
+  );
+});
+
+test('a leaf is critical in its names, its constraints and its key usage, and in nothing else', async () => {
+  const { certificate, serialHex } = await issueX509Svid({
+    ...usual(),
+    serial: new Uint8Array([0, 0, ...randomBytes(14)]),
+  });
+  const { criticalNames, criticalKeyUsage, unknownCritical, keyUsage, ...fields } = parseCertificateFields(certificate);
+  assert.deepEqual([criticalNames, criticalKeyUsage, unknownCritical, keyUsage], [true, true, [], 0x80]);
+  assert.deepEqual([fields.isCa, fields.pathLength, fields.emptySubject], [false, undefined, true]);
+  assert.doesNotMatch(serialHex, /^00/);
+  const hex = Buffer.from(certificate).toString('hex');
+  assert.match(hex, /0603551d130101ff04023000/, 'critical basic constraints, empty');
+  assert.match(hex, /0603551d250416/, 'extended key usage, not critical');
+  assert.match(hex, /0603551d0f0101ff040403020780/, 'critical key usage, seven bits unused');
+});
+
 test('names and keys that the authority must not sign are refused', async () => {
   const wrong: [Partial<ReturnType<typeof usual> & { dnsNames: string[] }>, Parameters<typeof code>[0]][] = [
     [{ spiffeId: SpiffeId.parse('spiffe://other.example/orders') }, 'issuance.refused'],
@@ -147,12 +190,18 @@ test('an agent needs a request whose signature was verified', async () => {
   const verdict = concludeVerdict('host', [], [], NOW);
   const fake = { publicKey: csr.publicKey, key: csr.key } as unknown as VerifiedCsr;
   await assert.rejects(issueAgentSvid({ ...usual(), verdict, ekSha256Hex: EK, csr: fake }), code('issuance.refused'));
-  await assert.rejects(issueAgentSvid({ ...usual(), verdict, ekSha256Hex: 'ab', csr }), code('issuance.refused'));
+  for (const ekSha256Hex of ['ab', `0${EK}`, `${EK}0`, EK.toUpperCase()])
+    await assert.rejects(issueAgentSvid({ ...usual(), verdict, ekSha256Hex, csr }), code('issuance.refused'));
 });
 
 test("the server's own SVID has the one name that agents ask for", () => {
   const svid = issueServerSvid({ authority, now: NOW, ttlSeconds: 3600, serial: randomBytes(16), publicKey });
   assert.equal(svid.spiffeId.uri, 'spiffe://lab.example/spire/server');
+  const fake = { trustDomain: authority.trustDomain } as unknown as SigningAuthority;
+  assert.throws(
+    () => issueServerSvid({ authority: fake, now: NOW, ttlSeconds: 60, serial: randomBytes(16), publicKey }),
+    code('issuance.refused'),
+  );
 });
 
 test('an authority is opened with its own key only, and shows no key in a log', () => {
