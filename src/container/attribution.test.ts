@@ -8,7 +8,7 @@ import {
   MountSchema,
   NodeObservationSchema,
 } from '../proto/lacre/v1/record_pb.ts';
-import { type Classification, classifyContainer, classifyContainers } from './attribution.ts';
+import { type Classification, classifyContainers } from './attribution.ts';
 import { CAP } from './capability.ts';
 import { type ClaimedContainer, decodeContainer, encodeContainer, makeContainer } from './record.ts';
 
@@ -46,7 +46,9 @@ const host = (n: number, over: Partial<Container> = {}) =>
   container(n, { uidMap: [extent(0, 0xffff_ffff)], hostNamespaces: ['user'], ...over });
 
 function classify(one: ClaimedContainer, others: ClaimedContainer[] = [], observation = DENIED): Classification {
-  return classifyContainer(one, others, { observation, uidPoolBase: BASE });
+  const found = classifyContainers({ containers: [one, ...others], observation, uidPoolBase: BASE }).get(one.claim.id);
+  assert.ok(found);
+  return found;
 }
 
 function codes(found: Classification): string[] {

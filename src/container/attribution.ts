@@ -49,6 +49,10 @@ export interface Classification {
   readonly reasons: readonly AttributionReason[];
 }
 
+export interface ClassifiedContainer extends Classification {
+  readonly container: ClaimedContainer;
+}
+
 /** The containers that run at one time, and what was observed of their node. */
 export interface NodeView {
   readonly containers: readonly ClaimedContainer[];
@@ -76,17 +80,18 @@ export function isNodeWide(reason: AttributionReason): boolean {
 }
 
 /** Classifies every container of a node together: what one may do bears on all. Keys are container ids. */
-export function classifyContainers(view: NodeView): Map<string, Classification> {
-  const own = new Map(view.containers.map((container) => [container.claim.id, ownReasons(container, view)]));
-  for (const reason of mutualReasons(view.containers)) own.get(reason.containerId)?.push(reason);
+export function classifyContainers(view: NodeView): Map<string, ClassifiedContainer> {
+  const own = new Map(
+    view.containers.map((container) => [container.claim.id, { container, reasons: ownReasons(container, view) }]),
+  );
+  for (const reason of mutualReasons(view.containers)) own.get(reason.containerId)?.reasons.push(reason);
   const causes = neighbourReasons(view);
   return new Map(
-    view.containers.map((container) => {
-      const { id } = container.claim;
+    [...own].map(([id, { container, reasons: ofItself }]) => {
       const foreign = causes.find((cause) => cause.containerId !== id);
-      const reasons = [...(own.get(id) ?? []), ...(foreign === undefined ? [] : [{ ...foreign, containerId: id }])];
+      const reasons = [...ofItself, ...(foreign === undefined ? [] : [{ ...foreign, containerId: id }])];
       const closed = isClosed(container, nestedDenial(container, view.observation) !== undefined);
-      return [id, { attribution: attributionBy(reasons), closed, reasons }];
+      return [id, { container, attribution: attributionBy(reasons), closed, reasons }];
     }),
   );
 }
@@ -94,17 +99,6 @@ export function classifyContainers(view: NodeView): Map<string, Classification> 
 /** What each container can do to the ranges of all others: their `containerId` is the one that can. */
 export function neighbourReasons(view: NodeView): AttributionReason[] {
   return view.containers.flatMap((container) => neighbourReason(container, view) ?? []);
-}
-
-/** One container among the others that run beside it. */
-export function classifyContainer(
-  container: ClaimedContainer,
-  others: readonly ClaimedContainer[],
-  node: Pick<NodeView, 'observation' | 'uidPoolBase'>,
-): Classification {
-  const containers = [container, ...others.filter((other) => other.claim.id !== container.claim.id)];
-  const found = classifyContainers({ ...node, containers }).get(container.claim.id);
-  return found ?? { attribution: 'host', closed: false, reasons: [] };
 }
 
 /** The attribution that is left with these reasons. */

@@ -120,6 +120,49 @@ test('once open, a container is not closed again', () => {
   assert.equal(domains.domain(`range:${BASE}+1024`)?.closed, false);
 });
 
+test('a domain outlives its containers, and is told among all', () => {
+  const domains = book(container(1, BASE), container(2, BASE + 1024));
+  assert.deepEqual(
+    [...domains.standings()].map((standing) => standing.container.claim.id),
+    [id(1), id(2)],
+  );
+  domains.apply(news([], { gone: [id(1)] }));
+  assert.deepEqual(
+    domains.domains().map((domain) => [domain.id, domain.containers]),
+    [
+      [`range:${BASE}+1024`, []],
+      [`range:${BASE + 1024}+1024`, [id(2)]],
+    ],
+  );
+  assert.equal(domains.domain('range:1+1'), undefined);
+  assert.equal([...domains.standings()].length, 1);
+});
+
+test('the version grows with every news, the misses only with what is held against somebody', () => {
+  const domains = book(container(1, BASE));
+  const counts = () => [domains.version, domains.misses];
+  assert.deepEqual(counts(), [1, 0]);
+  domains.apply(news([]));
+  assert.deepEqual(counts(), [2, 0]);
+  domains.apply(news([], { observation: ALLOWED }));
+  assert.deepEqual(counts(), [3, 3], 'nested namespaces: of the domain, of the node, and it is open');
+  domains.apply(news([], { observation: ALLOWED }));
+  assert.deepEqual(counts(), [4, 3], 'nothing is counted twice');
+});
+
+test('of what ends exactness for the node 64 reasons are kept, and one is told to a container', () => {
+  const many = Array.from({ length: 66 }, (_, n) => container(n + 1, BASE + n * 1024));
+  const domains = book();
+  domains.apply(news(many, { observation: ALLOWED }));
+  const { nodeWide } = domains.memory();
+  assert.equal(nodeWide.length, 64);
+  const told = domains.standing(id(1))?.reasons.filter(({ code }) => code === 'neighbour-nested-namespaces');
+  assert.deepEqual(
+    told?.map(({ containerId }) => containerId),
+    [id(1)],
+  );
+});
+
 test('a complete list says who is gone', () => {
   const domains = book(container(1, BASE), container(2, BASE + 1024));
   domains.apply(news([container(2, BASE + 1024)], { complete: true }));

@@ -2,7 +2,7 @@ import { LacreError } from '../lacre-error.ts';
 import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
 import {
   type AttributionReason,
-  type Classification,
+  type ClassifiedContainer,
   classifyContainers,
   isNodeWide,
   neighbourReasons,
@@ -38,8 +38,7 @@ export interface ContainerNews {
 }
 
 /** How a container stands, with what is remembered of its epoch. */
-export interface Standing extends Classification {
-  readonly container: ClaimedContainer;
+export interface Standing extends ClassifiedContainer {
   readonly domainId: string;
   readonly rangeUse: 'fresh' | 'reused';
 }
@@ -108,19 +107,16 @@ export class DomainBook {
       uidPoolBase: this.#uidPoolBase,
     };
     for (const reason of neighbourReasons(view)) this.#rememberNodeWide(reason);
-    const classified = classifyContainers(view);
-    const placed = view.containers.map((container) => this.#place(container, classified.get(container.claim.id)));
     const pods = new Map<string, Pod>();
-    for (const { claim } of view.containers) {
-      const pod = pods.get(claim.sandboxId || claim.id) ?? { ids: new Set(), reuses: new Map() };
-      pods.set(claim.sandboxId || claim.id, pod);
-      pod.ids.add(claim.id);
-    }
+    const placed = [...classifyContainers(view)].map(([id, found]) => {
+      const { sandboxId } = found.container.claim;
+      const pod = pods.get(sandboxId || id) ?? { ids: new Set(), reuses: new Map() };
+      pods.set(sandboxId || id, pod);
+      pod.ids.add(id);
+      return { ...this.#place(found), id, pod };
+    });
     this.#current = new Map(
-      placed.map((standing) => {
-        const { id, sandboxId } = standing.container.claim;
-        return [id, this.#withMemory(standing, pods.get(sandboxId || id))];
-      }),
+      placed.map(({ id, standing, history, pod }) => [id, this.#withMemory(standing, history, pod)]),
     );
   }
 
@@ -158,8 +154,8 @@ export class DomainBook {
   }
 
   /** Finds the container's domain, and records it there with what is its own reason to be less than exact. */
-  #place(container: ClaimedContainer, found: Classification | undefined): Standing {
-    const seen = found ?? { attribution: 'host', closed: false, reasons: [] };
+  #place(seen: ClassifiedContainer): { standing: Standing; history: DomainHistory } {
+    const { container } = seen;
     const { id } = container.claim;
     if (!seen.closed && this.#opened.size < MAX_OPENED && !this.#opened.has(id)) {
       this.#opened.add(id);
@@ -169,7 +165,7 @@ export class DomainBook {
     const own = [...seen.reasons.filter((reason) => !isNodeWide(reason)), ...reasons];
     if (history.record(container, own)) this.#misses++;
     const attribution = reasons.length > 0 ? 'host' : seen.attribution;
-    return { ...seen, attribution, reasons: own, container, domainId: history.id, rangeUse: 'fresh' };
+    return { standing: { ...seen, attribution, reasons: own, domainId: history.id, rangeUse: 'fresh' }, history };
   }
 
   #historyOf(container: ClaimedContainer): { history: DomainHistory; reasons: AttributionReason[] } {
@@ -217,22 +213,19 @@ export class DomainBook {
   }
 
   /** Adds what is remembered: of the domain, of the node, of the container. */
-  #withMemory(standing: Standing, pod: Pod | undefined): Standing {
-    const { container, domainId } = standing;
-    const { id } = container.claim;
-    const history = this.#histories.get(domainId);
+  #withMemory(standing: Standing, history: DomainHistory, pod: Pod): Standing {
+    const { id } = standing.container.claim;
     const ofNode = [...this.#nodeWide.values()].filter((reason) => reason.containerId !== id).slice(0, 1);
     const known = new Set(standing.reasons.map((reason) => reason.code));
-    const remembered = (history?.reasons ?? []).filter((reason) => !known.has(reason.code));
+    const remembered = history.reasons.filter((reason) => !known.has(reason.code));
     const reasons = [...standing.reasons, ...remembered, ...ofNode.map((reason) => ({ ...reason, containerId: id }))];
-    const reused = pod === undefined || history === undefined || reuseOf(history, pod);
     return {
       ...standing,
       attribution: standing.attribution === 'exact' && reasons.length > 0 ? 'shared' : standing.attribution,
       // Where no more can be remembered, nobody counts as closed.
       closed: standing.closed && !this.#opened.has(id) && this.#opened.size < MAX_OPENED,
       reasons,
-      rangeUse: reused ? 'reused' : 'fresh',
+      rangeUse: reuseOf(history, pod) ? 'reused' : 'fresh',
     };
   }
 }

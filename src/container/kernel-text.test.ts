@@ -10,6 +10,7 @@ import { isIdentityMap, parseUidMap, rangeOf } from './uid-map.ts';
 
 const ID = '64c7a37fb79809e959121ad53290abd9b3eb9d10ca646f6bb76fde70c4d011f0';
 const OTHER = 'f'.repeat(64);
+const MAX_LINES = 64;
 const malformed = { code: 'container.proc.malformed' };
 const bytes = (text: string) => Buffer.from(text, 'latin1');
 
@@ -78,6 +79,8 @@ test('cgroup: what is no container’s is nobody’s', () => {
     `/libpod-${ID.toUpperCase()}`,
   ];
   for (const path of paths) assert.equal(parseCgroup(`0::${path}\n`), undefined, path);
+  assert.equal(parseCgroup(`${'1:cpu:/\n'.repeat(MAX_LINES - 1)}0::/\n`), undefined);
+  assert.throws(() => parseCgroup(`${'1:cpu:/\n'.repeat(MAX_LINES)}0::/\n`), malformed);
   for (const text of ['', '1:cpu:/\n', '0::relative\n', `0::/\n0::/libpod-${ID}\n`]) {
     assert.throws(() => parseCgroup(text), malformed, text);
   }
@@ -166,6 +169,10 @@ test('status: capabilities and filter; a field that is missing, doubled or malfo
     assert.throws(() => parseProcessStatus(STATUS.with(index, `${line}x`).join('\n')), malformed, line);
   }
   assert.throws(() => parseProcessStatus('x'.repeat(70_000)), malformed);
+  const ids = (text: string) => STATUS.map((line) => (line.startsWith('Uid') ? `Uid:\t${text}` : line)).join('\n');
+  assert.equal(parseProcessStatus(ids('1\t2\t3\t4')).uid, 2);
+  for (const text of ['1', '1\t2', '1\t2\t3', '1\t2\t3\t4\t5', '1\t\t3\t4'])
+    assert.throws(() => parseProcessStatus(ids(text)), malformed, text);
 });
 
 test('start ticks: a name can hold parentheses and spaces', () => {

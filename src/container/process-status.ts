@@ -90,9 +90,8 @@ export function parseStartTicks(text: string): bigint {
 
 /** Real, effective, saved and file system id: the second. */
 function effectiveId(name: string, text: string): number {
-  const ids = text.split('\t').map((id) => decimal(name, id));
-  const [, effective] = ids;
-  if (effective === undefined || ids.length !== 4) throw malformed(name, 'not of four ids');
+  const [, effective, , file, ...more] = text.split('\t').map((id) => decimal(name, id));
+  if (effective === undefined || file === undefined || more.length > 0) throw malformed(name, 'not of four ids');
   return effective;
 }
 

@@ -47,7 +47,8 @@ export class RangeIndex {
     let [low, high] = [0, this.#owners.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#owners[middle]?.range.base ?? 0) <= uid) low = middle + 1;
+      const owner = this.#owners[middle];
+      if (owner !== undefined && owner.range.base <= uid) low = middle + 1;
       else high = middle;
     }
     return low;

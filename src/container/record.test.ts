@@ -12,7 +12,15 @@ import {
   MountSchema,
   type EnvironmentName_Relation as Relation,
 } from '../proto/lacre/v1/record_pb.ts';
-import { decodeContainer, decodeRecord, encodeContainer, encodeRecord, makeContainer, makeRecord } from './record.ts';
+import {
+  decodeContainer,
+  decodeRecord,
+  encodeContainer,
+  encodeRecord,
+  imageKeyOf,
+  makeContainer,
+  makeRecord,
+} from './record.ts';
 
 const ID = 'a'.repeat(64);
 
@@ -46,6 +54,13 @@ function refuses(code: string, bytes: Uint8Array, field?: string): void {
     field,
   );
 }
+
+test('an image is looked up by its manifest, else by its configuration, else by nothing', () => {
+  const [manifestDigest, configDigest] = [`sha256:${'1'.repeat(64)}`, `sha256:${'2'.repeat(64)}`];
+  assert.equal(imageKeyOf({ manifestDigest, configDigest }), manifestDigest);
+  assert.equal(imageKeyOf({ manifestDigest: '', configDigest }), configDigest);
+  assert.equal(imageKeyOf({ manifestDigest: '', configDigest: '' }), '');
+});
 
 test('a container and a record read back as they were written, under one hash', () => {
   const bytes = encodeContainer(sample());

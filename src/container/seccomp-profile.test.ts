@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { deniesUserNamespaces, parseSeccompProfile } from './seccomp-profile.ts';
@@ -62,7 +63,28 @@ test('where the flags of clone stand elsewhere, nothing is known to be denied', 
   assert.equal(denies([allow(['clone'], without)], { architectures: ['SCMP_ARCH_S390X'] }), false);
 });
 
+test('a condition without an index is on the first argument; one whose index is no number excludes nothing', () => {
+  const { index: _, ...first } = without;
+  assert.equal(denies([allow(['unshare'], first)]), true);
+  assert.equal(denies([allow(['unshare'], { ...without, index: '0' })]), false);
+  assert.equal(denies([allow(['unshare'], { ...without, value: '268435456' })]), false);
+  assert.equal(denies([allow(['unshare'], { ...without, valueTwo: -1 })]), false);
+  assert.equal(denies([allow(['unshare'], { index: 0, op: 'SCMP_CMP_EQ' })]), true, 'a value left out is 0');
+});
+
+test('a profile nested deeper than it can be hashed is malformed', () => {
+  const nested = JSON.parse(`${'['.repeat(200_000)}${']'.repeat(200_000)}`);
+  assert.throws(() => parseSeccompProfile({ more: nested }), { code: 'container.proc.malformed' });
+});
+
+test('the hash is over the profile as compact JSON', () => {
+  const { sha256 } = parseSeccompProfile({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] });
+  const text = '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[]}';
+  assert.equal(Buffer.from(sha256).toString('hex'), createHash('sha256').update(text).digest('hex'));
+});
+
 test('a profile with too many rules, or of another form, is no denial', () => {
+  assert.equal(denies(Array.from({ length: 4096 }, () => allow(['read']))), true);
   assert.equal(denies(Array.from({ length: 4097 }, () => allow(['read']))), false);
   for (const value of [null, [], 'x', { syscalls: {} }, { syscalls: [1] }, { syscalls: [{ names: [1] }] }]) {
     assert.throws(() => parseSeccompProfile(value), { code: 'container.proc.malformed' }, JSON.stringify(value));

@@ -99,5 +99,5 @@ function folder(root: string): string {
 }
 
 function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
+  return Number(a > b) - Number(a < b);
 }
