@@ -409,6 +409,84 @@ for (const [what, code, fields] of CONFIGURATIONS) {
   });
 }
 
+test('a caller is named by its program, where one is known', () => {
+  const { s, c } = running();
+  const detail = (fields: Parameters<typeof recordOf>[1]) => s.judge(c, recordOf(c, fields)).findings[0]?.detail;
+  assert.match(detail({ isInitFamily: false, joinedByExec: true }) ?? '', /^the caller was started/);
+  assert.match(detail({ isInitFamily: false, joinedByExec: true, executable: '/bin/sh' }) ?? '', /^\/bin\/sh was/);
+  assert.match(detail({ isInitFamily: false }) ?? '', /^the caller is not/);
+  assert.match(detail({ isInitFamily: false, executable: '/bin/sh' }) ?? '', /^\/bin\/sh is not/);
+});
+
+test('an image is known by its manifest, or by the configuration where no manifest is told', () => {
+  const other = `sha256:${'8'.repeat(64)}`;
+  const { s, c } = running({ configDigest: '' });
+  assert.deepEqual(codesOf(s.judge(c)), [], 'the manifest names its configuration');
+  s.images.set(IMAGE.configDigest, IMAGE);
+  const byConfig = s.container('orders', A, { manifestDigest: '' });
+  assert.deepEqual(fatalOf(codesOf(s.judge(byConfig))), []);
+  s.images.set(other, IMAGE);
+  const alien = s.container('orders', A, { manifestDigest: other, configDigest: '' });
+  const { findings } = s.judge(alien);
+  assert.deepEqual([findings[0]?.code, findings[0]?.fatal], ['appraisal.image.differs', true]);
+  const nameless = s.container('orders', A, { manifestDigest: '', configDigest: '', imageName: '' });
+  assert.match(s.judge(nameless).findings.at(-1)?.detail ?? '', /without a name \(no digest\)/);
+});
+
+test('a container of a domain that is the host’s is the host’s, and says by whose reason', () => {
+  const { s, c } = running();
+  const domain = s.book.domain(s.book.standing(c.claim.id)?.domainId ?? '');
+  assert.ok(domain);
+  const reasons = ['first', 'second', 'third', 'fourth', 'fifth'].map((detail) => ({
+    code: 'privileged' as const,
+    containerId: 'f'.repeat(64),
+    detail,
+  }));
+  const [finding, ...more] = s.judge(c, undefined, { domain: { ...domain, attribution: 'host', reasons } }).findings;
+  assert.deepEqual([finding?.code, finding?.fatal, more.length], ['container.attribution.host', true, 0]);
+  assert.match(finding?.detail ?? '', /: first; second; third; fourth$/);
+});
+
+test('the entrypoint must be a file of the image, and have run in the range by whoever had it', () => {
+  const { s, c } = running();
+  s.images.set(IMAGE.manifestDigest, { ...IMAGE, entrypointPath: '/app/none' });
+  const [finding] = s.judge(c).findings;
+  assert.deepEqual([finding?.code, finding?.path], ['appraisal.entrypoint.missing', '/app/none']);
+  assert.deepEqual([...(finding?.expectedSha256 ?? [])], []);
+  s.stop(c);
+  const next = s.container('next', A);
+  const missing = s.judge(next).findings.find(({ code }) => code === 'appraisal.entrypoint.missing');
+  assert.match(missing?.detail ?? '', /not even by an earlier container/);
+});
+
+test('an image of the domain that nobody approved explains nothing, and without a host no file of its does', () => {
+  const { s, open } = mixed();
+  const pod = s.container('other', B, { manifestDigest: OTHER.manifestDigest });
+  s.ran(B, '/bin/tool', 'tool');
+  assert.deepEqual(fatalOf(codesOf(s.judge(pod))), ['! appraisal.image.unknown']);
+  assert.deepEqual(fatalOf(codesOf(s.judge(open))), ['! appraisal.file.unknown']);
+  const other = mixed();
+  other.s.ran(0, '/run/podman-init', 'catatonit');
+  assert.deepEqual(fatalOf(codesOf(other.s.judge(other.open, undefined, { host: undefined }))), [
+    '! appraisal.file.unattributed',
+  ]);
+});
+
+test('a long command line is told in its first words', () => {
+  const { s, c } = running({ argv: ['/app/orders', 'x'.repeat(400)] });
+  const [finding] = s.judge(c).findings;
+  assert.equal(finding?.code, 'appraisal.config.argv');
+  assert.match(finding.detail, /x…, where the image says \["\/app\/orders","serve"\]$/);
+  assert.ok(finding.detail.length < 400);
+});
+
+test('an image without a working directory starts in /', () => {
+  const { s, c } = running({ cwd: '/' });
+  assert.deepEqual(codesOf(s.judge(c)), ['appraisal.config.cwd']);
+  s.images.set(IMAGE.manifestDigest, { ...IMAGE, workingDir: '' });
+  assert.deepEqual(codesOf(s.judge(c)), []);
+});
+
 test('processes that its first process did not start are told', () => {
   const { s, c } = running({ execSessions: 2 });
   assert.deepEqual(codesOf(s.judge(c)), ['container.exec.sessions']);

@@ -52,15 +52,9 @@ export function appraiseContainer(evidence: ContainerEvidence): Verdict {
 function hostFindings({ hostVerdict, container }: ContainerEvidence): Finding[] {
   if (hostVerdict.trusted) return [];
   const because = hostVerdict.findings.find((finding) => finding.fatal);
-  const detail = because === undefined ? 'the host failed' : `the host failed: ${because.detail} (${because.code})`;
-  return [
-    fatalFinding(
-      'appraisal.host.refused',
-      container.claim.id,
-      detail,
-      because === undefined ? {} : { path: because.path, logIndex: because.logIndex },
-    ),
-  ];
+  const detail = `the host failed: ${because?.detail} (${because?.code})`;
+  const facts = { path: because?.path, logIndex: because?.logIndex };
+  return [fatalFinding('appraisal.host.refused', container.claim.id, detail, facts)];
 }
 
 /** The caller must live in the container. One that was started there by exec is told, and the entries decide. */
@@ -176,10 +170,8 @@ function imageFindings({ container }: ContainerEvidence, image: ImageReference):
 
 function reasonsOf({ standing, domain }: ContainerEvidence): string {
   const reasons = standing.reasons.length > 0 ? standing.reasons : domain.reasons;
-  return (
-    reasons
-      .map(({ detail }) => detail)
-      .slice(0, 4)
-      .join('; ') || 'no reason is known'
-  );
+  return reasons
+    .map(({ detail }) => detail)
+    .slice(0, 4)
+    .join('; ');
 }

@@ -5,12 +5,18 @@ import { test } from 'node:test';
 import { commandLineDigest } from '../boot/command-line.ts';
 import { type BootEvent, parseEventLog } from '../boot/event-log.ts';
 import { replayEventLog } from '../boot/replayed-boot.ts';
+import { toHex } from '../bytes/hex.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { imaPolicy } from '../ima/policy.ts';
 import { readCommandLine } from './command-line-facts.ts';
 import { MAX_SIGHTINGS } from './epoch-appraisal.ts';
 import { readPolicy } from './policy-facts.ts';
-import { type HostReference, hostReferenceMessage, hostReferenceOf } from './reference/host-reference.ts';
+import {
+  bootReferenceOf,
+  type HostReference,
+  hostReferenceMessage,
+  hostReferenceOf,
+} from './reference/host-reference.ts';
 import { CLOSED_NODE, hostFromRun, readSample, type SampleReader } from './sample-fixture.ts';
 import { codesOf, digestHex, digestOf, filesOf, POOL, Scene, SILENT_NODE } from './scene-fixture.ts';
 
@@ -177,6 +183,27 @@ test('the list must begin with the aggregate of this very boot', () => {
   assert.equal(finding.seenSha256, digestHex('other'));
 });
 
+test('where the bank is SHA-384 the aggregate is of that bank, or zeros by a kernel that has none', () => {
+  const events = sample.boot.events.map((event) => ({
+    ...event,
+    digests: { sha384: new Uint8Array(48).fill(event.pcr) },
+  }));
+  const boot = replayEventLog(events, 'sha384');
+  const codes = (fields: Partial<Measurement>, of = boot) => {
+    const s = new Scene(sample, reference).entry('boot_aggregate', '', { kind: 'boot-aggregate', ...fields });
+    s.evidence = { boot: of };
+    return codesOf(s.judgeHost()).filter((code) => code.includes('aggregate'));
+  };
+  const hex = toHex(boot.bootAggregate());
+  const zero = { digestState: 'zero' as const, fileDigest: undefined };
+  assert.deepEqual(codes({ fileDigest: { algorithm: 'sha384', hex } }), []);
+  assert.deepEqual(codes(zero), []);
+  const wrong = ['! ima.aggregate.unexpected'];
+  assert.deepEqual(codes({ fileDigest: { algorithm: 'sha256', hex } }), wrong);
+  assert.deepEqual(codes({ fileDigest: { algorithm: 'sha384', hex: hex.replace(/^../, '00') } }), wrong);
+  assert.deepEqual(codes(zero, sample.boot), wrong, 'zeros say nothing where there is a bank to say');
+});
+
 const withReference = (change: (host: HostReference) => Partial<HostReference>) => {
   const s = scene();
   s.host = { ...s.host, ...change(s.host) };
@@ -290,6 +317,16 @@ test('an unsafe clock is told', () => {
   assert.equal(s.judgeHost().trusted, true);
 });
 
+test('what is told in thousands is told in sum, and fails nothing', () => {
+  const { s } = { s: scene() };
+  const files = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`/bin/python${n}`, String(n)]));
+  s.host = { ...s.host, files: filesOf({ '/sbin/init': 'init', ...files }) };
+  for (const [path, content] of Object.entries(files)) s.hostRan(path, content);
+  const verdict = s.judgeHost();
+  assert.equal(verdict.trusted, true);
+  assert.match(verdict.findings.at(-1)?.detail ?? '', /^44 more entries/);
+});
+
 test('thousands of bad entries: the first ones whole, of the rest the number; too many different files fail', () => {
   const s = scene();
   for (let i = 0; i < 300; i++) s.hostRan(`/tmp/${i}`, 'x');
@@ -326,6 +363,10 @@ test('policies: what they measure, by order', () => {
   );
 });
 
+test('command lines: an empty one says nothing', () => {
+  assert.deepEqual(readCommandLine(''), readCommandLine(' '));
+});
+
 test('command lines: the last of a name wins, words for the first program do not count', () => {
   const sealed = readCommandLine(`${reference.boot.commandLines[0]} roothash=${'0'.repeat(64)}`);
   assert.deepEqual(sealed, {
@@ -342,6 +383,49 @@ test('command lines: the last of a name wins, words for the first program do not
   assert.equal(readCommandLine('x="a lockdown=integrity"').kernelClosed, false);
   assert.equal(readCommandLine('dm-mod.create="root,,,ro,0 8 verity 1 /dev/a"').verifiedRoot, true);
   assert.equal(readCommandLine('roothash=none').verifiedRoot, false);
+});
+
+test('what nodes with shim and GRUB, or of SHA-384, need survives the wire too', () => {
+  const [short, long] = [new Uint8Array(32).fill(1), new Uint8Array(48).fill(2)];
+  const { host } = scene();
+  const components = [
+    { name: 'shim', pcr: 4, sha256: [short], sha384: [], required: true },
+    { name: 'grub', pcr: 14, sha256: [], sha384: [long, long], required: false },
+  ];
+  const sha384 = { kernels: [long], initrds: [long], pcrs: new Map([[0, [long]]]) };
+  const full = { ...host, boot: { ...host.boot, components, secureBoot: true, sha384 } };
+  const message = hostReferenceMessage(full);
+  const again = hostReferenceOf(message, [...host.files]);
+  assert.deepEqual(again.boot, full.boot);
+  assert.equal(again.files.size, host.files.size);
+  const [shim] = message.components;
+  assert.ok(shim);
+  const faults: [why: string, components: (typeof shim)[]][] = [
+    ['no name', [{ ...shim, name: '' }]],
+    ['which no quote covers', [{ ...shim, pcr: 11 }]],
+    ['missing or too short', [{ ...shim, sha256: [new Uint8Array(31)] }]],
+    ['missing or too short', [{ ...shim, sha384: [new Uint8Array(32)] }]],
+    ['missing or too short', [{ ...shim, sha256: [] }]],
+    ['more than 1024', Array.from({ length: 1025 }, () => shim)],
+  ];
+  for (const [why, components] of faults)
+    assert.throws(() => bootReferenceOf({ ...message, components }), {
+      code: 'appraisal.host.malformed',
+      message: new RegExp(why),
+    });
+  assert.equal(
+    bootReferenceOf({ ...message, components: Array.from({ length: 1024 }, () => shim) }).components?.length,
+    1024,
+  );
+  for (const change of [{ kernels: [short] }, { initrds: [short] }]) {
+    const bank = hostReferenceMessage({ ...full, boot: { ...full.boot, sha384: { ...sha384, ...change } } });
+    assert.throws(() => bootReferenceOf(bank), { code: 'appraisal.host.malformed' });
+  }
+  const pinned = hostReferenceMessage({
+    ...full,
+    boot: { ...full.boot, sha384: { ...sha384, pcrs: new Map([[0, [short]]]) } },
+  });
+  assert.throws(() => bootReferenceOf(pinned), { code: 'appraisal.host.malformed' });
 });
 
 test('reference values of a host survive the wire, and are refused where they contradict themselves', () => {

@@ -102,6 +102,35 @@ test('violations belong to nobody, and only their number grows', () => {
   assert.equal(epoch.host.sightings.list.length, 0);
 });
 
+test('entries go to their owner, and the first that is not the host’s is remembered', () => {
+  const epoch = new EpochAppraisal();
+  assert.equal(epoch.firstForeignIndex, Number.POSITIVE_INFINITY);
+  const owners = [{ kind: 'host' }, { kind: 'shared' }, { kind: 'unattributed' }, DOMAIN, { kind: 'host' }] as const;
+  for (const [index, owner] of owners.entries()) epoch.feed(measured(index, `/${index}`, 'x', 0), owner);
+  const states = [epoch.host, epoch.shared, epoch.unattributed, epoch.domain(DOMAIN.id), epoch.domain('range:1+1')];
+  assert.deepEqual(
+    states.map(({ sightings }) => sightings.list.map(({ path }) => path)),
+    [['/0', '/4'], ['/1'], ['/2'], ['/3'], []],
+  );
+  assert.equal(epoch.firstForeignIndex, 1);
+});
+
+test('of closures that nobody asks for any more at most 4096 are kept', () => {
+  const epoch = new EpochAppraisal();
+  const first = epoch.closure([IMAGE]);
+  for (let index = 1; index < 4096; index++) epoch.closure([IMAGE], [], String(index));
+  assert.equal(epoch.closure([IMAGE]), first);
+  epoch.closure([IMAGE], [], 'one more');
+  assert.notEqual(epoch.closure([IMAGE]), first);
+});
+
+test('an entry that says a usable digest and has none counts as without one', () => {
+  const epoch = new EpochAppraisal();
+  epoch.feed(measured(0, '/a', 'x', 0, { fileDigest: undefined }), DOMAIN);
+  const [seen] = epoch.domain(DOMAIN.id).sightings.list;
+  assert.deepEqual([seen?.digestState, seen?.hex, seen?.algorithm], ['zero', '', '']);
+});
+
 test('closures are the same object for the same reference values, and another for others', () => {
   const epoch = new EpochAppraisal();
   const files = filesOf({ '/a': '1' });

@@ -42,7 +42,7 @@ export function readPolicy(policy: string, uidPoolBase: number): PolicyFacts {
     );
     return at >= 0 && rules.slice(0, at).every((rule) => rule.action === 'measure' || harmless(rule));
   };
-  const hollow = (rule: Rule) => rule.conditions.length === 1 && HOLLOW.includes(rule.conditions[0] ?? '');
+  const hollow = ({ conditions }: Rule) => conditions.length === 1 && conditions.every((one) => HOLLOW.includes(one));
   const readsOnly = (rule: Rule) => hollow(rule) || rule.conditions.includes('func=FILE_CHECK');
   const owned = ['template=evm-sig'];
   return {

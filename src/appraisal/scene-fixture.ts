@@ -22,6 +22,7 @@ import {
 } from '../proto/lacre/v1/record_pb.ts';
 import { appraiseContainer } from './appraise-container.ts';
 import { appraiseHost, type HostEvidence } from './appraise-host.ts';
+import type { ContainerEvidence } from './container-evidence.ts';
 import { EpochAppraisal } from './epoch-appraisal.ts';
 import { FileTable } from './reference/file-table.ts';
 import type { HostReference } from './reference/host-reference.ts';
@@ -180,7 +181,7 @@ export class Scene {
     return appraiseHost({ epoch, reference: host, observation, ...usual, ...this.evidence });
   }
 
-  judge(container: ClaimedContainer, record?: ClaimedRecord): Verdict {
+  judge(container: ClaimedContainer, record?: ClaimedRecord, over: Partial<ContainerEvidence> = {}): Verdict {
     const { id } = container.claim;
     const standing = this.book.standing(id);
     const domain = this.book.domain(standing?.domainId ?? '');
@@ -200,6 +201,7 @@ export class Scene {
       images,
       isDistinctive: distinctiveAmong(() => [...this.images.values()]),
       evidenceTime: NOW,
+      ...over,
     });
   }
 }

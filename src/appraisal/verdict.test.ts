@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fatalFinding, toldFinding } from './finding.ts';
 import { FINDING_CODES, linkOf } from './finding-code.ts';
-import { concludeVerdict, refuseVerdict, Verdict, verdictMessage } from './verdict.ts';
+import { concludeVerdict, refuseVerdict, sameConclusion, Verdict, verdictMessage } from './verdict.ts';
 
 const NOW = new Date('2026-11-23T20:00:00Z');
 const src = join(import.meta.dirname, '..');
@@ -19,6 +19,22 @@ test('trusted only without a fatal finding; one that is not has no selectors', (
   assert.deepEqual([refused.trusted, refused.selectors, refused.findings], [false, [], [told, fatal]]);
   assert.equal(refuseVerdict('c', [fatal], NOW).trusted, false);
   assert.throws(() => refuseVerdict('c', [told], NOW), { code: 'appraisal.verdict.forged' });
+});
+
+test('verdicts conclude the same where subject, trust, selectors and findings are the same, whenever it was', () => {
+  const told = toldFinding('container.open', 'c', 'open');
+  const fatal = fatalFinding('appraisal.image.unknown', 'c', 'unknown');
+  const one = concludeVerdict('c', [told], ['a:b'], NOW);
+  const same = (other: Verdict) => [sameConclusion(one, other), sameConclusion(other, one)];
+  assert.deepEqual(same(concludeVerdict('c', [{ ...told }], ['a:b'], new Date(0))), [true, true]);
+  for (const other of [
+    concludeVerdict('d', [told], ['a:b'], NOW),
+    concludeVerdict('c', [told], ['a:c'], NOW),
+    concludeVerdict('c', [], ['a:b'], NOW),
+    concludeVerdict('c', [{ ...told, detail: 'else' }], ['a:b'], NOW),
+    concludeVerdict('c', [told, fatal], ['a:b'], NOW),
+  ])
+    assert.deepEqual(same(other), [false, false]);
 });
 
 test('a look-alike is no verdict, and nothing makes one out of a refusal', () => {

@@ -69,7 +69,8 @@ export async function applyLayer(build: ImageBuild, layer: number, archive: Asyn
 async function applyEntry(build: ImageBuild, layer: number, entry: Entry): Promise<void> {
   const header = entry.header as TarHeader;
   // tar-stream waits for ever for an entry whose size is neither octal nor binary: it must be refused before it is read.
-  if (!Number.isSafeInteger(header.size) || Number(header.size) < 0) throw malformedImage('an entry has no size');
+  const { size } = header;
+  if (size === undefined || !Number.isSafeInteger(size) || size < 0) throw malformedImage('an entry has no size');
   if (Object.keys(header.pax ?? {}).some((key) => key.startsWith('GNU.sparse')))
     throw malformedImage('sparse files are not supported');
   const parts = partsOf(byteName(header.name, header.pax?.['path']), build.limits);
@@ -79,11 +80,10 @@ async function applyEntry(build: ImageBuild, layer: number, entry: Entry): Promi
   if (name.startsWith(WHITEOUT)) return applyWhiteout(build, layer, parts.slice(0, -1), name);
   if (header.type === 'directory') return build.tree.putDirectory(parts, layer);
   if (header.type === 'file' || header.type === 'contiguous-file') {
-    const file = await readFileNode(entry, header, layer, KEPT_FILES.has(parts.join('/')));
+    const file = await readFileNode(entry, header, layer, KEPT_FILES.has(parts.join('/')) && size <= KEPT_BYTES);
     return putNode(build, parts, file);
   }
-  if ((header.size ?? 0) !== 0)
-    throw malformedImage(`${JSON.stringify(name)} is no file, but has ${header.size} bytes`);
+  if (size !== 0) throw malformedImage(`${JSON.stringify(name)} is no file, but has ${size} bytes`);
   putNode(build, parts, otherNode(build, header, layer));
 }
 
@@ -119,16 +119,15 @@ function applyWhiteout(build: ImageBuild, layer: number, folder: readonly string
   build.tree.whiteout([...folder, hidden], layer);
 }
 
-async function readFileNode(entry: Entry, header: TarHeader, layer: number, kept: boolean): Promise<FileNode> {
+async function readFileNode(entry: Entry, header: TarHeader, layer: number, keep: boolean): Promise<FileNode> {
   const hash = createHash('sha256');
   const chunks: Uint8Array[] = [];
-  const keep = kept && (header.size ?? 0) <= KEPT_BYTES;
   for await (const chunk of entry as AsyncIterable<Uint8Array>) {
     hash.update(chunk);
     if (keep) chunks.push(chunk);
   }
   const content = keep ? new Uint8Array(Buffer.concat(chunks)) : undefined;
-  return { kind: 'file', layer, sha256: new Uint8Array(hash.digest()), mode: (header.mode ?? 0) & 0o7777, content };
+  return { kind: 'file', layer, sha256: new Uint8Array(hash.digest()), mode: Number(header.mode) & 0o7777, content };
 }
 
 function linkText(header: TarHeader, limits: FlattenLimits): string {

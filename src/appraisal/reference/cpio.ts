@@ -11,7 +11,8 @@ export interface CpioEntry {
   readonly data: Uint8Array;
 }
 
-export const CPIO_LIMITS = { entries: 200_000, bytes: 1 << 30, segments: 64, nameBytes: 4096 } as const;
+export type CpioLimits = Readonly<Record<'entries' | 'bytes' | 'segments' | 'nameBytes', number>>;
+export const CPIO_LIMITS: CpioLimits = { entries: 200_000, bytes: 1 << 30, segments: 64, nameBytes: 4096 };
 
 const HEADER_BYTES = 110;
 const TRAILER = 'TRAILER!!!';
@@ -30,30 +31,30 @@ const UNSUPPORTED: readonly (readonly [magic: string, name: string])[] = [
  *
  * Throws appraisal.initrd.malformed, appraisal.initrd.oversized.
  */
-export function* readInitrd(bytes: Uint8Array): Generator<CpioEntry> {
+export function* readInitrd(bytes: Uint8Array, limits: CpioLimits = CPIO_LIMITS): Generator<CpioEntry> {
   const pending = [Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)];
   let entries = 0;
   let segments = 0;
   for (let buffer = pending.pop(); buffer !== undefined; buffer = pending.pop()) {
     const start = buffer.findIndex((byte) => byte !== 0);
     if (start < 0) continue;
-    if (++segments > CPIO_LIMITS.segments) throw oversized(`more than ${CPIO_LIMITS.segments} archives`);
+    if (++segments > limits.segments) throw oversized(`more than ${limits.segments} archives`);
     if (buffer[start] === 0x30 && start % 4 === 0) {
-      const archive = readArchive(buffer, start);
+      const archive = readArchive(buffer, start, limits);
       for (let next = archive.next(); ; next = archive.next()) {
         if (next.done) {
           pending.push(buffer.subarray(next.value));
           break;
         }
-        if (++entries > CPIO_LIMITS.entries) throw oversized(`more than ${CPIO_LIMITS.entries} names`);
+        if (++entries > limits.entries) throw oversized(`more than ${limits.entries} names`);
         yield next.value;
       }
-    } else pending.push(decompress(buffer.subarray(start)));
+    } else pending.push(decompress(buffer.subarray(start), limits));
   }
 }
 
 /** One archive up to its trailer; returns where it ends. */
-function* readArchive(buffer: Buffer, start: number): Generator<CpioEntry, number> {
+function* readArchive(buffer: Buffer, start: number, limits: CpioLimits): Generator<CpioEntry, number> {
   for (let at = start; ; ) {
     const header = buffer.subarray(at, at + HEADER_BYTES);
     const magic = header.subarray(0, 6).toString('latin1');
@@ -61,7 +62,7 @@ function* readArchive(buffer: Buffer, start: number): Generator<CpioEntry, numbe
       throw malformed('a header is cut or has no newc magic', at);
     const field = (index: number) => hexField(header, index, at);
     const [nameSize, fileSize, mode] = [field(11), field(6), field(1)];
-    if (nameSize === 0 || nameSize > CPIO_LIMITS.nameBytes) throw malformed(`a name has ${nameSize} bytes`, at);
+    if (nameSize === 0 || nameSize > limits.nameBytes) throw malformed(`a name has ${nameSize} bytes`, at);
     const nameEnd = at + HEADER_BYTES + nameSize;
     const dataAt = align(nameEnd);
     const end = dataAt + fileSize;
@@ -81,7 +82,7 @@ function hexField(header: Buffer, index: number, at: number): number {
   return Number.parseInt(text, 16);
 }
 
-function decompress(buffer: Buffer): Buffer {
+function decompress(buffer: Buffer, limits: CpioLimits): Buffer {
   const known = [
     { is: buffer.subarray(0, 2).equals(Buffer.from('1f8b', 'hex')), run: gunzipSync },
     { is: buffer.subarray(0, 4).equals(Buffer.from('28b52ffd', 'hex')), run: zstdDecompressSync },
@@ -96,10 +97,10 @@ function decompress(buffer: Buffer): Buffer {
     );
   }
   try {
-    return known.run(buffer, { maxOutputLength: CPIO_LIMITS.bytes });
+    return known.run(buffer, { maxOutputLength: limits.bytes });
   } catch (cause) {
     if ((cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE')
-      throw oversized(`more than ${CPIO_LIMITS.bytes} bytes`);
+      throw oversized(`more than ${limits.bytes} bytes`);
     throw new LacreError('appraisal.initrd.malformed', 'the compressed part of the initrd is damaged', {}, { cause });
   }
 }

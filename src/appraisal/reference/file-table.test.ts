@@ -76,9 +76,24 @@ test('damaged tables are refused, never read wrongly', () => {
   );
   for (let length = 0; length < good.length; length++)
     assert.throws(() => FileTable.decode(good.slice(0, length)), { code: 'appraisal.files.malformed' });
+  const short = FileTable.of([row('/a'), row('/bc')])
+    .encode()
+    .slice();
+  short[12 + 4] = 4; // "/b", and one byte left over
+  assert.throws(() => FileTable.decode(short), { code: 'appraisal.files.malformed', message: /do not fill/ });
+  const none = Uint8Array.from([...FileTable.EMPTY.encode(), 0x61]);
+  none[8] = 1;
+  assert.throws(() => FileTable.decode(none), { code: 'appraisal.files.malformed', message: /do not fill/ });
   const huge = good.slice();
   huge.set([0xff, 0xff, 0xff, 0xff], 4);
   assert.throws(() => FileTable.decode(huge), { code: 'bytes.oversized' });
+});
+
+test('more files than can be kept are refused; the same file again is no more', () => {
+  const files = [row('/a'), row('/b'), row('/a')];
+  assert.equal(FileTable.of(files, 2).size, 2);
+  assert.throws(() => FileTable.of(files, 1), { code: 'bytes.oversized' });
+  assert.equal(FileTable.of(files).has('/c', sha256Hex(text('/c'))), false);
 });
 
 test('100,000 files: encoded, decoded and looked up in moments', () => {

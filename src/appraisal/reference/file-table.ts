@@ -29,7 +29,6 @@ const DIGEST_BYTES = 32;
 export class FileTable {
   static readonly EMPTY: FileTable = FileTable.of([]);
   readonly #block: Buffer;
-  readonly #ends: Uint32Array;
   readonly #digests: number;
   readonly #modes: number;
   readonly #paths: number;
@@ -42,13 +41,12 @@ export class FileTable {
     this.#digests = HEADER_BYTES + 4 * this.size;
     this.#modes = this.#digests + DIGEST_BYTES * this.size;
     this.#paths = this.#modes + 2 * this.size;
-    this.#ends = Uint32Array.from({ length: this.size }, (_, i) => block.readUInt32LE(HEADER_BYTES + 4 * i));
   }
 
   /** Throws appraisal.files.malformed for a path that is not absolute and plain, or a digest that is not 32 bytes; bytes.oversized. */
-  static of(files: Iterable<ReferenceFile>): FileTable {
+  static of(files: Iterable<ReferenceFile>, maxFiles = MAX_REFERENCE_FILES): FileTable {
     const rows = [...files].map(checkedRow).sort(byPathThenDigest).filter(differsFromLast);
-    if (rows.length > MAX_REFERENCE_FILES) throw tooMany(rows.length);
+    if (rows.length > maxFiles) throw tooMany(rows.length);
     const pathBytes = rows.reduce((sum, row) => sum + row.path.length, 0);
     const block = Buffer.alloc(HEADER_BYTES + rows.length * (4 + DIGEST_BYTES + 2) + pathBytes);
     block.writeUInt32LE(MAGIC, 0);
@@ -140,8 +138,12 @@ export class FileTable {
   }
 
   #pathBytes(row: number): Buffer {
-    const start = row === 0 ? 0 : (this.#ends[row - 1] ?? 0);
-    return this.#block.subarray(this.#paths + start, this.#paths + (this.#ends[row] ?? start));
+    return this.#block.subarray(this.#paths + this.#endOf(row - 1), this.#paths + this.#endOf(row));
+  }
+
+  /** Where a path ends, counted from the first one's start; of none: 0. */
+  #endOf(row: number): number {
+    return row < 0 ? 0 : this.#block.readUInt32LE(HEADER_BYTES + 4 * row);
   }
 
   #digest(row: number): Uint8Array {
@@ -150,14 +152,13 @@ export class FileTable {
 
   #checkOrder(pathBytes: number): void {
     for (let row = 0; row < this.size; row++) {
-      const start = row === 0 ? 0 : (this.#ends[row - 1] ?? 0);
-      if ((this.#ends[row] ?? 0) <= start || (this.#ends[row] ?? 0) > pathBytes) throw malformed('its paths overlap');
+      const end = this.#endOf(row);
+      if (end <= this.#endOf(row - 1) || end > pathBytes) throw malformed('its paths overlap');
       if (row > 0 && this.#pathBytes(row - 1).compare(this.#pathBytes(row)) > 0)
         throw malformed('its paths are not sorted');
       checkReferencePath(decodeText(this.#pathBytes(row)));
     }
-    if (this.size > 0 ? this.#ends[this.size - 1] !== pathBytes : pathBytes !== 0)
-      throw malformed('its paths do not fill it');
+    if (this.#endOf(this.size - 1) !== pathBytes) throw malformed('its paths do not fill it');
   }
 }
 

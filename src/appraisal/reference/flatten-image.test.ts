@@ -4,6 +4,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { type Header, pack } from 'tar-stream';
 import { sha256Hex } from '../../bytes/sha256.ts';
+import { LacreError } from '../../lacre-error.ts';
 import { FileTable } from './file-table.ts';
 import { flattenImage, type OciSource } from './flatten-image.ts';
 import { FLATTEN_LIMITS } from './flatten-limits.ts';
@@ -167,6 +168,54 @@ test('hostile names are refused', async () => {
   await assert.rejects(filesOf([file('f', '1'), file('f/x', '2')]), { code: 'appraisal.image.malformed' });
 });
 
+test('a name may be the root itself only as a folder', async () => {
+  assert.deepEqual(await filesOf([dir('./'), file('a', '1')], [dir('/'), file('.wh..wh..opq', '')]), {});
+  for (const name of ['/', './', '.'])
+    await assert.rejects(
+      filesOf([[{ name, type: 'symlink', linkname: 'a' }]]),
+      { code: 'appraisal.image.malformed' },
+      name,
+    );
+  await assert.rejects(filesOf([file('a', '1'), hardLink('b', '/')]), { code: 'appraisal.image.malformed' });
+});
+
+test('devices and pipes are no files, and stand in the way of what lies below', async () => {
+  for (const type of ['character-device', 'block-device', 'fifo'] as const) {
+    const node: Name = [{ name: 'x', type, devmajor: 1, devminor: 3 }];
+    assert.deepEqual(await filesOf([file('x', '1'), node, file('y', '2')]), { '/y': '2' }, type);
+    await assert.rejects(filesOf([node, file('x/a', '1')]), { code: 'appraisal.image.malformed' });
+  }
+});
+
+/** The one header of an archive, changed. */
+async function headerOf(name: Name, change: (tar: Buffer) => void): Promise<Record<string, string>> {
+  const tar = Buffer.from(await tarOf([name]));
+  change(tar);
+  mendChecksum(tar, 0);
+  return contents(await flattenImage(imageOfTars([new Uint8Array(tar)])), []);
+}
+
+test('what is no file has no bytes, and a kind that is not known is refused', async () => {
+  const sized = headerOf(symlink('a', 'b'), (tar) => tar.write('00000001000\0', 124, 'latin1'));
+  await assert.rejects(sized, { code: 'appraisal.image.malformed' });
+  const strange = headerOf(file('a', ''), (tar) => tar.write('Z', 156, 'latin1'));
+  await assert.rejects(strange, { code: 'appraisal.image.malformed' });
+});
+
+test('links lead somewhere; a pax name or link is UTF-8', async () => {
+  const pathFault = { code: 'appraisal.image.path' };
+  await assert.rejects(filesOf([symlink('a', '')]), pathFault);
+  const long = (linkpath: string): Name => [{ name: 'a', type: 'symlink', linkname: 'x', pax: { linkpath } }];
+  await assert.rejects(filesOf([long('x'.repeat(FLATTEN_LIMITS.pathBytes))]), pathFault);
+  assert.deepEqual(await filesOf([dir('d'), long('d'), file('a/f', '1')]), { '/d/f': '1' });
+  for (const key of ['path', 'linkpath']) {
+    const name: Name = [{ name: 'a', type: 'symlink', linkname: 'x', pax: { [key]: 'a\ufffdb' } }];
+    await assert.rejects(filesOf([name]), pathFault, key);
+  }
+  const named: Name = [{ name: 'x', pax: { path: 'caf\u00e9' } }, '1'];
+  assert.deepEqual(await filesOf([named]), { '/caf\u00e9': '1' });
+});
+
 test('names that are not UTF-8 do not become one another', async () => {
   const tar = Buffer.from(await tarOf([file('aXb', '1'), file('aYb', '2')]));
   const rename = (at: number, byte: number) => {
@@ -260,6 +309,15 @@ test('damaged layers: cut, garbage, empty, unknown compression, a source that fa
     },
   };
   await assert.rejects(flattenImage(failing), (error: Error) => error.cause instanceof RangeError);
+  const refusing = (blob: Uint8Array): OciSource => ({
+    ...source,
+    async *openLayer() {
+      yield blob.subarray(0, 600);
+      throw new LacreError('appraisal.image.digest', 'another layer came');
+    },
+  });
+  for (const blob of [gzipSync(tar), tar])
+    await assert.rejects(flattenImage(refusing(blob)), { code: 'appraisal.image.digest' });
 });
 
 test('documents that are no manifest or configuration are refused with what is wrong', async () => {
@@ -279,6 +337,32 @@ test('documents that are no manifest or configuration are refused with what is w
   }
 });
 
+test('manifest and configuration name the same number of layers', async () => {
+  const source = await imageOf([[], []]);
+  const manifest = JSON.parse(Buffer.from(source.manifest).toString());
+  manifest.layers.pop();
+  const short = new TextEncoder().encode(JSON.stringify(manifest));
+  await assert.rejects(flattenImage({ ...source, manifest: short }), {
+    code: 'appraisal.image.malformed',
+    message: /numbers of layers/,
+  });
+});
+
+test('an image whose configuration says nothing of its process starts nothing', async () => {
+  const source = await imageOf([[file('a', '1')]]);
+  const config = JSON.parse(Buffer.from(source.config).toString());
+  const bytes = new TextEncoder().encode(JSON.stringify({ rootfs: config.rootfs }));
+  const manifest = JSON.parse(Buffer.from(source.manifest).toString());
+  manifest.config = { digest: `sha256:${sha256Hex(bytes)}`, size: bytes.length };
+  const image = await flattenImage({
+    ...source,
+    config: bytes,
+    manifest: new TextEncoder().encode(JSON.stringify(manifest)),
+  });
+  assert.deepEqual([image.entrypoint, image.command, image.entrypointPath], [[], [], '']);
+  assert.deepEqual([image.workingDir, image.user, image.environment.size], ['', '0:0', 0]);
+});
+
 test('the entrypoint is the regular file that the kernel will log', async () => {
   const root = [
     dir('usr/bin'),
@@ -289,6 +373,7 @@ test('the entrypoint is the regular file that the kernel will log', async () => 
     file('app/run.sh', '#!/bin/sh\n'),
     symlink('app/loop', 'loop'),
     symlink('start', '../../app/run.sh'),
+    symlink('absolute', '/app/run.sh'),
   ];
   const resolve = async (process: Record<string, unknown>) =>
     (await flattenImage(await imageOf([root], { process }))).entrypointPath;
@@ -297,6 +382,9 @@ test('the entrypoint is the regular file that the kernel will log', async () => 
   assert.equal(await resolve({ Cmd: ['python3', 'x'] }), '/usr/bin/python3.11');
   assert.equal(await resolve({ Cmd: ['./run.sh'], WorkingDir: '/app' }), '/app/run.sh');
   assert.equal(await resolve({ Entrypoint: ['/start'] }), '/app/run.sh');
+  assert.equal(await resolve({ Entrypoint: ['run.sh'], Env: ['PATH=nowhere:app'] }), '/app/run.sh');
+  assert.equal(await resolve({ Entrypoint: ['run.sh'], Env: ['PATH=.'], WorkingDir: '/app' }), '/app/run.sh');
+  assert.equal(await resolve({ Entrypoint: ['/absolute'] }), '/app/run.sh');
   assert.equal(await resolve({}), '');
   for (const program of ['/bin/data', '/absent', 'python3 ', '/app', '/app/loop', '/..', 'run.sh']) {
     await assert.rejects(resolve({ Entrypoint: [program] }), { code: 'appraisal.entrypoint.unresolved' }, program);
@@ -322,6 +410,23 @@ test('users become numbers by the image itself', async () => {
   for (const [user, expected] of Object.entries(cases)) assert.equal(await resolve(user), expected, user);
 });
 
+test('rows of passwd and group that are cut or no numbers name nobody', async () => {
+  const resolve = async (User: string, passwd: string, group = '') => {
+    const root = [file('etc/passwd', passwd), file('etc/group', group)];
+    return (await flattenImage(await imageOf([root], { process: { User } }))).user;
+  };
+  assert.equal(await resolve('app', 'app\n'), 'app');
+  assert.equal(await resolve('app', 'app:x:\n'), 'app');
+  assert.equal(await resolve('app', 'app:x:one:2:::\n'), 'app');
+  assert.equal(await resolve('app', 'app:x:1:two:::\n'), 'app');
+  assert.equal(await resolve('app:staff', 'app:x:1:2:::\n', 'staff:x:\n'), 'app:staff');
+  assert.equal(
+    await resolve('app', `app:x:1:2:::\n${'#'.repeat(1024 * 1024)}`),
+    'app',
+    'a table over 1 MiB is not read',
+  );
+});
+
 test('what an image says of its process survives the wire', async () => {
   const process = {
     Entrypoint: ['/a'],
@@ -336,6 +441,15 @@ test('what an image says of its process survives the wire', async () => {
   const again = imageReferenceOf(imageReferenceMessage(image), FileTable.decode(image.files.encode()));
   assert.deepEqual({ ...again, files: again.files.encode() }, { ...image, files: image.files.encode() });
   const message = imageReferenceMessage(image);
+  const ofRows = imageReferenceOf({ ...message, environment: ['A', 'B=1', 'B=2'] }, [...image.files]);
+  assert.deepEqual(ofRows.files.encode(), image.files.encode());
+  assert.deepEqual(
+    [...ofRows.environment],
+    [
+      ['A', ''],
+      ['B', '2'],
+    ],
+  );
   assert.throws(() => imageReferenceOf({ ...message, fileCount: 2n }, image.files), {
     code: 'appraisal.image.malformed',
   });

@@ -32,7 +32,7 @@ export async function flattenImage(source: OciSource, limits: FlattenLimits = FL
   const build: ImageBuild = { tree: new ImageTree(limits), limits, aliases: [], entries: 0 };
   const budget: ByteBudget = { plainBytes: 0 };
   for (const [index, { digest }] of manifest.layers.entries()) {
-    const digests = { digest, diffId: config.rootfs.diff_ids[index] ?? '' };
+    const digests = { digest, diffId: String(config.rootfs.diff_ids[index]) };
     await applyLayer(build, index, openLayerTar(source.openLayer(digest), digests, limits, budget));
   }
   return describe(source, manifest, config, build);

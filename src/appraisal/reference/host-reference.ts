@@ -47,9 +47,8 @@ export function hostReferenceMessage(host: HostReference): HostMessage {
 
 /** From the wire or the store. Throws appraisal.host.malformed, appraisal.files.malformed. */
 export function hostReferenceOf(message: HostMessage, files: FileTable | Iterable<ReferenceFile>): HostReference {
-  const rows = files instanceof FileTable ? undefined : [...files];
-  const table = files instanceof FileTable ? files : FileTable.of(rows ?? []);
-  const given = rows?.length ?? table.size;
+  const rows = files instanceof FileTable ? files : [...files];
+  const [table, given] = rows instanceof FileTable ? [rows, rows.size] : [FileTable.of(rows), rows.length];
   const fail = failOf(message.name);
   const boot = bootReferenceOf(message);
   if (message.fileCount !== BigInt(given)) throw fail(`${message.fileCount} files are announced, ${given} were given`);

@@ -52,5 +52,5 @@ function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  throw malformedImage(`its ${what} at ${issue?.path.join('.') || 'the top'}: ${issue?.message ?? 'not valid'}`);
+  throw malformedImage(`its ${what} at ${issue?.path.join('.') || 'the top'}: ${issue?.message}`);
 }

@@ -92,8 +92,8 @@ export class ImageTree {
   /** Hides all that lower layers have in a folder (opaque whiteout). */
   opaque(parts: readonly string[], layer: number): void {
     this.putDirectory(parts, layer);
-    const folder = this.#walk(parts, undefined)?.folder;
-    for (const name of [...(folder?.children.keys() ?? [])]) if (folder) prune(folder, name, layer);
+    const { folder } = this.#place([...parts, ''], layer);
+    for (const name of [...folder.children.keys()]) prune(folder, name, layer);
   }
 
   /** The regular file that a path leads to, symlinks followed, with its real path; undefined where there is none. */

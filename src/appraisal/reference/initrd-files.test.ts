@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { sha256, sha256Hex } from '../../bytes/sha256.ts';
+import { CPIO_LIMITS, type CpioLimits, readInitrd } from './cpio.ts';
 import { hostFilesFromInitrd } from './initrd-files.ts';
 
 interface Name {
@@ -94,6 +95,22 @@ test('bombs stop at their bound', () => {
   let bomb: Buffer = cpio({ name: 'init' });
   for (let i = 0; i < 70; i++) bomb = gzipSync(bomb);
   assert.throws(() => hostFilesFromInitrd(bomb), { code: 'appraisal.initrd.oversized' });
+});
+
+test('names, archives and what they unpack to are counted to their bounds', () => {
+  const read = (bytes: Uint8Array, limits: Partial<CpioLimits>) =>
+    [...readInitrd(bytes, { ...CPIO_LIMITS, ...limits })].map(({ name }) => name);
+  const [one, two] = [cpio({ name: 'a', data: 'x' }, { name: 'b' }), cpio({ name: 'c' })];
+  const both = Buffer.concat([one, two]);
+  const over = { code: 'appraisal.initrd.oversized' };
+  assert.deepEqual(read(both, { entries: 3, segments: 2, nameBytes: 11 }), ['a', 'b', 'c']);
+  assert.throws(() => read(both, { entries: 2 }), over);
+  assert.throws(() => read(both, { segments: 1 }), over);
+  assert.throws(() => read(both, { nameBytes: 10 }), malformed, 'the trailer has a name too');
+  for (const pack of [gzipSync, zstdCompressSync]) {
+    assert.deepEqual(read(pack(one), { bytes: one.length, segments: 2 }), ['a', 'b']);
+    assert.throws(() => read(pack(one), { bytes: one.length - 1 }), over);
+  }
 });
 
 test('damage anywhere is refused or changes what is found, and never does anything else', () => {

@@ -61,6 +61,16 @@ test('an entry is the workload’s where all of its selectors are', () => {
   assert.deepEqual(match([]).codes, ['! appraisal.entry.missing']);
 });
 
+test('an entry that only requires is every workload’s that fulfils it', () => {
+  const entries = [
+    entry('a', [IMAGE]),
+    entry('b', ['lacre:host:standard']),
+    entry('c', ['lacre:attribution:exact', 'unix:uid:0']),
+  ];
+  assert.deepEqual(match(entries).ids, ['a', 'b', 'c'], 'in their order');
+  assert.deepEqual(match([entry('b', ['lacre:host:sealed'])]).codes, ['! appraisal.requirement.unmet']);
+});
+
 test('nothing matches a verdict that is not trusted', () => {
   const refused = refuseVerdict('c', [fatalFinding('appraisal.image.unknown', 'c', 'x')], NOW);
   assert.deepEqual(match([entry('a', [IMAGE])], refused), { ids: [], codes: [], findings: [] });
@@ -130,6 +140,25 @@ test('a host of grade open is accepted only where every entry of the ID says so'
     match([entry('a', [IMAGE, 'lacre:host:open']), entry('b', [IMAGE], { spiffeId: `${TD}/a` })], open).ids,
     [],
   );
+});
+
+test('an ID without entries requires the defaults, of 30 s, and no exec', () => {
+  const { rungs, maxEvidenceAgeMs, execAllowed } = new EntryIndex([], SERVER).requirements(`${TD}/nobody`);
+  assert.deepEqual(Object.fromEntries(rungs), {
+    attribution: 'shared',
+    host: 'standard',
+    root: 'software',
+    coverage: 'exec',
+    config: 'changed',
+  });
+  assert.deepEqual([maxEvidenceAgeMs, execAllowed], [DEFAULT_EVIDENCE_AGE_MS, false]);
+});
+
+test('a kind without a value, and an age that cannot be read, are fulfilled by nobody', () => {
+  assert.deepEqual(match([entry('a', [IMAGE, 'lacre:host'])]).ids, []);
+  const { maxEvidenceAgeMs } = requirementsOf([entry('a', ['lacre:evidence-age:soon'])]);
+  assert.ok(maxEvidenceAgeMs < 0);
+  assert.deepEqual(match([entry('a', [IMAGE, 'lacre:evidence-age:soon'])]).ids, []);
 });
 
 test('a requirement that does not exist is fulfilled by nobody', () => {
@@ -230,6 +259,8 @@ test('selectors: a slip of the pen is refused', () => {
     'lacre:imagename:x',
     'lacre:exec:denied',
     'lacre:host:',
+    'lacre:host',
+    'lacre:evidence-age',
     'lacre:evidence-age:500ms',
     'lacre:evidence-age:30',
     'lacre:constructor:x',

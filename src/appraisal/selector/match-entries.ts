@@ -130,10 +130,13 @@ class NodeEntries<T extends MatchableEntry> {
     const usable = entries
       .map((entry, order) => ({ order, entry, matched: matchedOf(entry) }))
       .filter(({ entry }) => entry.selectors.length > 0);
-    const uses = new Map<string, number>();
-    for (const text of usable.flatMap(({ matched }) => matched)) uses.set(text, (uses.get(text) ?? 0) + 1);
+    const uses = Map.groupBy(
+      usable.flatMap(({ matched }) => matched),
+      (text) => text,
+    );
     for (const one of usable) {
-      const [rarest = ''] = one.matched.toSorted((a, b) => (uses.get(a) ?? 0) - (uses.get(b) ?? 0));
+      const counted = one.matched.map((text) => ({ text, count: uses.get(text)?.length }));
+      const rarest = counted.toSorted((a, b) => Number(a.count) - Number(b.count))[0]?.text ?? '';
       const known = this.#bySelector.get(rarest);
       if (known === undefined) this.#bySelector.set(rarest, [one]);
       else known.push(one);

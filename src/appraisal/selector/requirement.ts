@@ -1,4 +1,3 @@
-import { isLacreError } from '../../lacre-error.ts';
 import { isLadder, LADDERS, type Ladder, parseEvidenceAge, type Selector } from './selector.ts';
 
 /** What a SPIFFE ID requires of whoever bears it. */
@@ -88,8 +87,7 @@ function strictest(ladder: Ladder, values: readonly string[]): string | undefine
 function ageOf(value: string): number {
   try {
     return parseEvidenceAge(value.slice('evidence-age:'.length));
-  } catch (error) {
-    if (!isLacreError(error, 'appraisal.selector.malformed')) throw error;
+  } catch {
     return -1;
   }
 }
