@@ -2,7 +2,7 @@
 // libraries of the lockfile, Node 24 among them, and hands over to it. Plain JavaScript for that reason.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installPackages } from './packages.mjs';
@@ -71,11 +71,33 @@ const checks = () => [
   ['generated files are current', node, ['scripts/generate.ts', '--check']],
 ];
 
+// A test that failed halfway may leave a program running, and one may wait for what never comes: neither stops the others.
+const runTests = ['--test', '--test-concurrency=2', '--test-force-exit', `--test-timeout=${30 * 60_000}`];
+
+/** The chain of src/layers.ts, which this step cannot import yet; test/architecture.test.ts holds it to that. */
+const LINKS = ['tpm', 'boot', 'ima', 'container', 'appraisal', 'identity', 'issuance'];
+
+/** The links' unit tests reach every line, branch and function of the links. */
+const coverage = () => {
+  const links = LINKS.map((link) => `src/${link}/**`);
+  const options = [
+    '--experimental-test-coverage',
+    ...links.map((files) => `--test-coverage-include=${files}`),
+    ...['test', 'fixture'].map((kind) => `--test-coverage-exclude=**/*[.-]${kind}.ts`),
+    ...['lines', 'branches', 'functions'].map((what) => `--test-coverage-${what}=100`),
+    '--test-reporter=./test/coverage-reporter.ts',
+  ];
+  return [
+    ['tests of the links, with their coverage', node, [...runTests, ...options, ...links.map((l) => `${l}/*.test.ts`)]],
+  ];
+};
+
 const tests = (args) => {
-  const files = args.length > 0 ? args : ['src/**/*.test.ts', 'test/**/*.test.ts'];
-  // A test that failed halfway may leave a program running, and one may wait for what never comes: neither stops the others.
-  const bounds = ['--test-force-exit', `--test-timeout=${30 * 60_000}`];
-  return [['tests', node, ['--test', '--test-concurrency=2', ...bounds, ...files]]];
+  if (args.length > 0) return [['tests', node, [...runTests, ...args]]];
+  const folders = readdirSync(join(root, 'src')).filter((name) => !LINKS.includes(name));
+  const files = folders.map((name) => (name.endsWith('.ts') ? `src/${name}` : `src/${name}/**/*.test.ts`));
+  const others = files.filter((file) => file.endsWith('.test.ts'));
+  return [...coverage(), ['tests', node, [...runTests, ...others, 'test/**/*.test.ts']]];
 };
 
 const [what, ...args] = process.argv.slice(2);
@@ -104,6 +126,14 @@ switch (what) {
     installPackages(['lab', 'test'], { say, fail, optional: process.env.CI !== 'true' });
     process.exit(await steps(args.length > 0 ? tests(args) : [...checks(), ...tests(args)]));
     break;
+  case 'coverage':
+    installPackages(['test'], { say, fail, optional: process.env.CI !== 'true' });
+    process.exit(await steps(coverage()));
+    break;
+  case 'mutation':
+    installPackages(['test'], { say, fail, optional: process.env.CI !== 'true' });
+    process.exit(await become(node, [join(root, 'test/mutation/main.ts'), ...args]));
+    break;
   case 'bench':
     installPackages(['lab', 'test'], { say, fail, optional: true });
     process.exit(await become(node, [join(root, 'bench/main.ts'), ...args]));
@@ -116,7 +146,7 @@ switch (what) {
     break;
   default:
     fail(
-      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate, npm run bench, npm run fuzz or npm run lacre`,
+      `unknown step ${JSON.stringify(what)}: use npm run lab, npm test, npm run check, npm run generate, npm run coverage, npm run mutation, npm run bench, npm run fuzz or npm run lacre`,
       2,
     );
 }

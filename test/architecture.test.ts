@@ -125,6 +125,15 @@ test('each link says on one page what is claimed on entry and what is proven on 
   }
 });
 
+test('the step that measures coverage knows every link', () => {
+  const bootstrap = readFileSync(join(dirname(src), 'scripts/bootstrap.mjs'), 'utf8');
+  const names = /^const LINKS = \[(.*)\];$/m.exec(bootstrap)?.[1]?.match(/\w+/g);
+  assert.deepEqual(
+    names,
+    LAYERS.filter((layer) => layer.kind === 'link').map((layer) => layer.name),
+  );
+});
+
 test('no default exports and no barrels', () => {
   const wrong = files
     .filter((file) => file.layer !== 'proto')

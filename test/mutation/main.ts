@@ -1,0 +1,101 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { findMutants } from './find-mutants.ts';
+import { instrument } from './instrument.ts';
+import type { Mutant } from './mutant.ts';
+import { type RecordedFile, type Result, recordFile, tryFromTheStart, tryInOneProcess } from './mutation-run.ts';
+import { BUILD, table, writeReport } from './report.ts';
+import { readSurvivors } from './survivor-list.ts';
+import { LINKS, ROOT, sourceFiles, testFilesOf } from './test-files.ts';
+import type { Manifest } from './worker-messages.ts';
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { file: { type: 'string' } } });
+const links = positionals.length > 0 ? positionals : LINKS;
+if (links.some((link) => !LINKS.includes(link))) {
+  process.stderr.write(`npm run mutation -- [LINK…] [--file PART-OF-ITS-NAME]\nlinks: ${LINKS.join(', ')}\n`);
+  process.exit(2);
+}
+const started = Date.now();
+let unexplained = 0;
+for (const link of links) unexplained += await mutateLink(link);
+process.exit(unexplained === 0 ? 0 : 1);
+
+function say(text: string): void {
+  process.stderr.write(`[${((Date.now() - started) / 1000).toFixed(0).padStart(5)} s] ${text}\n`);
+}
+
+/** All mutants of a link. Returns how many survive without a reason. */
+async function mutateLink(link: string): Promise<number> {
+  const sources = sourceFiles(link).filter((file) => values.file === undefined || file.includes(values.file));
+  if (sources.length === 0) return 0;
+  const { mutants, manifestPath } = prepare(link, sources);
+  const results = mutants.map((mutant): Result => ({ mutant, status: undefined }));
+  const recorded: RecordedFile[] = [];
+  for (const file of testFilesOf(sources)) recorded.push(await recordFile(file, manifestPath));
+  recorded.sort((a, b) => distance(a, link) - distance(b, link) || timeMs(a) - timeMs(b));
+  say(`${link}: ${mutants.length} mutants, ${recorded.length} test files`);
+  for (const file of recorded) {
+    const before = left(results);
+    await tryInOneProcess(file, results, manifestPath);
+    if (left(results) !== before) say(`${link}: ${left(results)} left after ${file.file}`);
+  }
+  const rest = results.filter(({ status }) => status === undefined);
+  for (const [index, result] of rest.entries()) {
+    if (index % 50 === 0) say(`${link}: ${rest.length - index} to try from the start`);
+    const ids = new Set(mutants.filter(({ file }) => file === result.mutant.file).map(({ id }) => id));
+    await tryFromTheStart(result, recorded, ids, manifestPath);
+  }
+  say(`report: ${writeReport(link, results)}`);
+  process.stdout.write(table(link, results));
+  return tellSurvivors(link, results);
+}
+
+/** Writes the mutated sources and the manifest of a run. */
+function prepare(link: string, sources: readonly string[]): { mutants: Mutant[]; manifestPath: string } {
+  const folder = join(BUILD, 'sources', link);
+  mkdirSync(folder, { recursive: true });
+  const mutants: Mutant[] = [];
+  const paths: Record<string, string> = {};
+  for (const file of sources) {
+    const found = findMutants(file, readFileSync(join(ROOT, file), 'utf8'), mutants.length + 1);
+    const path = join(folder, file.replaceAll('/', '+').replace(/\.ts$/, '.js'));
+    writeFileSync(path, instrument(found.javascript, found.mutants));
+    paths[pathToFileURL(join(ROOT, file)).href] = path;
+    mutants.push(...found.mutants);
+  }
+  const manifest: Manifest = { count: mutants.length, sources: paths };
+  const manifestPath = join(folder, 'manifest.json');
+  writeFileSync(manifestPath, JSON.stringify(manifest));
+  return { mutants, manifestPath };
+}
+
+/** The link's own tests come first. */
+function distance(recorded: RecordedFile, link: string): number {
+  return recorded.file.startsWith(`src/${link}/`) ? 0 : 1;
+}
+
+function timeMs(recorded: RecordedFile): number {
+  return recorded.tests.reduce((sum, test) => sum + test.cpuMs, 0);
+}
+
+function left(results: readonly Result[]): number {
+  return results.filter(({ status }) => status === undefined).length;
+}
+
+/** Names the survivors without a reason, and the reasons without a survivor. */
+function tellSurvivors(link: string, results: readonly Result[]): number {
+  const known = readSurvivors(link);
+  const survivors = results.filter(({ status }) => status === 'survived' || status === 'unreached');
+  const unknown = survivors.filter(({ mutant }) => !known.has(mutant.key));
+  for (const { mutant, status } of unknown) process.stdout.write(`${status}: ${mutant.key}\n`);
+  const keys = new Set(survivors.map(({ mutant }) => mutant.key));
+  const tried = new Set(results.map(({ mutant }) => mutant.file));
+  for (const key of known.keys()) {
+    if (!keys.has(key) && tried.has(key.split(' | ')[0] ?? ''))
+      process.stdout.write(`no longer survives, take it off the list: ${key}\n`);
+  }
+  process.stdout.write(`${link}: ${survivors.length} survive, ${unknown.length} of them without a reason\n`);
+  return unknown.length;
+}
