@@ -29,6 +29,7 @@ const DIGEST_BYTES = 32;
 export class FileTable {
   static readonly EMPTY: FileTable = FileTable.of([]);
   readonly #block: Buffer;
+  readonly #ends: Uint32Array;
   readonly #digests: number;
   readonly #modes: number;
   readonly #paths: number;
@@ -41,6 +42,7 @@ export class FileTable {
     this.#digests = HEADER_BYTES + 4 * this.size;
     this.#modes = this.#digests + DIGEST_BYTES * this.size;
     this.#paths = this.#modes + 2 * this.size;
+    this.#ends = Uint32Array.from({ length: this.size }, (_, i) => block.readUInt32LE(HEADER_BYTES + 4 * i));
   }
 
   /** Throws appraisal.files.malformed for a path that is not absolute and plain, or a digest that is not 32 bytes; bytes.oversized. */
@@ -143,7 +145,7 @@ export class FileTable {
 
   /** Where a path ends, counted from the first one's start; of none: 0. */
   #endOf(row: number): number {
-    return row < 0 ? 0 : this.#block.readUInt32LE(HEADER_BYTES + 4 * row);
+    return row < 0 ? 0 : Number(this.#ends[row]);
   }
 
   #digest(row: number): Uint8Array {
