@@ -4,6 +4,7 @@ import { imageKeyOf } from '../container/record.ts';
 import { compareConfiguration } from './configuration.ts';
 import type { ContainerEvidence } from './container-evidence.ts';
 import { entrypointFindings, judgeFiles } from './container-file.ts';
+import type { EpochAppraisal } from './epoch-appraisal.ts';
 import { type Finding, fatalFinding, toldFinding } from './finding.ts';
 import type { ImageReference } from './reference/image-reference.ts';
 import { type ContainerFacts, containerSelectors } from './selector/container-selectors.ts';
@@ -139,15 +140,25 @@ function attributionFindings(evidence: ContainerEvidence): Finding[] {
 }
 
 /** A violation names no owner, and takes the proof from whoever could have caused it by executing changed bytes. */
-function isExact({ standing, epoch, container }: ContainerEvidence): boolean {
-  if (standing.attribution !== 'exact') return false;
-  const { rootReadOnly, mounts } = container.claim;
-  return epoch.violations.count === 0 || (rootReadOnly && openMounts(mounts).length === 0);
+function isExact(evidence: ContainerEvidence): boolean {
+  if (evidence.standing.attribution !== 'exact') return false;
+  const { rootReadOnly, mounts } = evidence.container.claim;
+  return violationsOf(evidence).count === 0 || (rootReadOnly && openMounts(mounts).length === 0);
 }
 
-function violationFinding({ epoch, container }: ContainerEvidence): Finding {
-  const [first] = epoch.violations.first;
-  const detail = `${epoch.violations.count} violations are in the list, and files of this container could be changed while they were executed`;
+function violationsOf({
+  epoch: { violations },
+  laterViolations: later,
+}: ContainerEvidence): EpochAppraisal['violations'] {
+  if (later === undefined) return violations;
+  return { count: violations.count + later.count, first: [...violations.first, ...later.first] };
+}
+
+function violationFinding(evidence: ContainerEvidence): Finding {
+  const { container } = evidence;
+  const violations = violationsOf(evidence);
+  const [first] = violations.first;
+  const detail = `${violations.count} violations are in the list, and files of this container could be changed while they were executed`;
   return toldFinding('container.attribution.lost', container.claim.id, detail, {
     path: first?.path,
     logIndex: first?.index,

@@ -8,6 +8,7 @@ import { replayEventLog } from '../boot/replayed-boot.ts';
 import { toHex } from '../bytes/hex.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { imaPolicy } from '../ima/policy.ts';
+import { lowerHost } from './appraise-host.ts';
 import { readCommandLine } from './command-line-facts.ts';
 import { MAX_SIGHTINGS } from './epoch-appraisal.ts';
 import { readPolicy } from './policy-facts.ts';
@@ -27,8 +28,17 @@ const reference = hostFromRun(read, 'sealed', sample);
 const scene = () => new Scene(sample, reference).start();
 const grade = (s: Scene) => s.judgeHost().selectors.findLast((selector) => selector.startsWith('lacre:host:'));
 
-/** The scene booted with another command line, approved as well. */
-function bootedWith(line: string): Scene {
+/** What the kernel measures of a verity device when its table is loaded; the root digest is one digit, 64 times. */
+const verityTable = (digit: string, more = ''): Partial<Measurement> => {
+  const target = `target_index=0,target_begin=0,target_len=8,target_name=verity,target_version=1.10.0,hash_failed=V`;
+  const tree = `verity_version=1,data_device_name=254:0,hash_device_name=254:0,verity_algorithm=sha256,root_digest=${digit.repeat(64)}`;
+  const device = 'dm_version=4.48.0;name=root,uuid=,major=253,minor=0,minor_count=1,num_targets=1';
+  const text = `${device};${target},${tree},salt=-,ignore_zero_blocks=n,check_at_most_once=n${more};`;
+  return { kind: 'buffer', buffer: Buffer.from(text) };
+};
+
+/** The scene booted with another command line, approved as well. @param table measured before the first program. */
+function bootedWith(line: string, table?: Partial<Measurement>): Scene {
   const known = commandLineDigest(reference.boot.commandLines[0] ?? '');
   const isLine = ({ digests }: BootEvent) => Buffer.from(digests.sha256 ?? []).equals(known);
   assert.equal(sample.boot.events.filter(isLine).length, 1);
@@ -37,7 +47,8 @@ function bootedWith(line: string): Scene {
     sample.boot.events.map((event) => (isLine(event) ? { ...event, digests: digest } : event)),
   );
   const s = new Scene({ ...sample, boot }, { ...reference, boot: { ...reference.boot, commandLines: [line] } });
-  return s.start();
+  if (table === undefined) return s.start();
+  return s.aggregate().entry('dm_table_load', 'table', table).hostRan('/sbin/init', 'init');
 }
 
 test('a node that is as it should be: standard, and why not sealed', () => {
@@ -57,18 +68,67 @@ test('a node that is as it should be: standard, and why not sealed', () => {
 
 test('sealed: verity, pinned firmware, and none of the general-purpose tools', () => {
   const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
-  const s = bootedWith(line);
-  assert.deepEqual(codesOf(s.judgeHost()), []);
+  const s = bootedWith(line, verityTable('a'));
+  assert.deepEqual(codesOf(s.judgeHost()), ['ima.data.measured']);
   assert.equal(grade(s), 'lacre:host:sealed');
   const { host } = s;
   const unpinned = new Map([...host.boot.pcrs].filter(([pcr]) => pcr !== 0));
   s.host = { ...host, boot: { ...host.boot, pcrs: unpinned } };
-  assert.deepEqual(codesOf(s.judgeHost()), ['boot.firmware.unpinned', 'appraisal.firmware.open']);
+  const told = ['boot.firmware.unpinned', 'ima.data.measured'];
+  assert.deepEqual(codesOf(s.judgeHost()), [...told, 'appraisal.firmware.open']);
   const tools = { '/usr/bin/python3.11': 'py', '/bin/tpm2_quote': 'q', '/usr/bin/shred': 's' };
   s.host = { ...host, files: filesOf({ '/sbin/init': 'init', ...tools }) };
   for (const [path, content] of Object.entries(tools)) s.hostRan(path, content);
-  assert.deepEqual(codesOf(s.judgeHost()), ['appraisal.tool.present', 'appraisal.tool.present']);
+  const [table, ...tools_] = codesOf(s.judgeHost());
+  assert.deepEqual([table, ...tools_], ['ima.data.measured', 'appraisal.tool.present', 'appraisal.tool.present']);
   assert.equal(grade(s), 'lacre:host:standard');
+});
+
+test('entries without a quote take a grade, and give none', () => {
+  const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
+  const sealed = bootedWith(line, verityTable('a')).judgeHost();
+  const after = (more: (s: Scene) => Scene) => {
+    const later = more(new Scene(sample, reference)).epoch;
+    const { selectors, findings, evidenceTime } = lowerHost(sealed, later);
+    assert.deepEqual(evidenceTime, sealed.evidenceTime);
+    const grades = selectors.filter((selector) => /host:|measures/.test(selector));
+    return [...grades.map((selector) => selector.replace(/^lacre:(host:)?/, '')), findings.at(-1)?.code];
+  };
+  assert.equal(lowerHost(sealed, new Scene(sample, reference).hostRan('/sbin/init', 'init').epoch), sealed);
+  assert.deepEqual(
+    after((s) => s.hostRan('/bin/bash', 'x')),
+    ['open', 'standard', 'measures:reads', 'appraisal.tool.present'],
+  );
+  assert.deepEqual(
+    after((s) => s.entry('/x', '', { violation: true })),
+    ['open', 'standard', 'measures:reads', 'ima.violation'],
+  );
+  const fuse = { pcr: 14, template: 'evm-sig', iuid: 0 };
+  assert.deepEqual(
+    after((s) => s.hostRan('/bin/bash', 'x').entry('/mnt/x', 'x', fuse)),
+    ['open', 'appraisal.tool.present'],
+  );
+  const standard = scene().judgeHost();
+  assert.equal(lowerHost(standard, new Scene(sample, reference).hostRan('/bin/bash', 'x').epoch), standard);
+  const refused = scene().hostRan('/tmp/x', 'x').judgeHost();
+  assert.equal(lowerHost(refused, new Scene(sample, reference).hostRan('/bin/bash', 'x').epoch), refused);
+});
+
+test('a root hash on the command line is nothing unless the kernel checks the root by it', () => {
+  const line = `${reference.boot.commandLines[0]} roothash=${'a'.repeat(64)}`;
+  const created = `dm-mod.create="root,,,ro,0 8 verity 1 /dev/vda /dev/vda 4096 4096 1 1 sha256 ${'a'.repeat(64)} -"`;
+  const lacks = (s: Scene) => codesOf(s.judgeHost()).includes('appraisal.root.unverified');
+  assert.equal(lacks(bootedWith(line)), true);
+  assert.equal(lacks(bootedWith(line, verityTable('a'))), false);
+  assert.equal(lacks(bootedWith(`${reference.boot.commandLines[0]} ${created}`, verityTable('a'))), false);
+  for (const table of [verityTable('b'), verityTable('a', ',verity_mode=logging'), verityTable('a', ',num_targets=2')])
+    assert.equal(lacks(bootedWith(line, table)), true);
+  const late = bootedWith(line).entry('dm_table_load', 'table', verityTable('a'));
+  assert.equal(lacks(late), true, 'mapped when the first program of the root had run');
+  const named = verityTable('b');
+  const escaped = Buffer.from(named.buffer ?? []).toString();
+  const forged = escaped.replace('name=root', `name=x\\,root_digest\\=${'a'.repeat(64)}`);
+  assert.equal(lacks(bootedWith(line, { ...named, buffer: Buffer.from(forged) })), true);
 });
 
 test('the command line decides what is closed', () => {
@@ -374,15 +434,23 @@ test('command lines: the last of a name wins, words for the first program do not
     kernelClosed: true,
     kexecDisabled: true,
     memoryClosed: true,
-    verifiedRoot: true,
+    rootDigestHex: '0'.repeat(64),
   });
   assert.equal(readCommandLine('lockdown=integrity lockdown=none').kernelClosed, false);
   assert.equal(readCommandLine('quiet -- lockdown=integrity').kernelClosed, false);
   assert.equal(readCommandLine('module.sig_enforce').kernelClosed, true);
   assert.equal(readCommandLine('module.sig_enforce=0').kernelClosed, false);
   assert.equal(readCommandLine('x="a lockdown=integrity"').kernelClosed, false);
-  assert.equal(readCommandLine('dm-mod.create="root,,,ro,0 8 verity 1 /dev/a"').verifiedRoot, true);
-  assert.equal(readCommandLine('roothash=none').verifiedRoot, false);
+  const verity = `0 8 verity 1 /dev/a /dev/a 4096 4096 1 1 sha256 ${'1'.repeat(64)} -`;
+  const created = (value: string) => readCommandLine(`dm-mod.create="${value}"`).rootDigestHex;
+  assert.equal(created(`root,,,ro,${verity}`), '1'.repeat(64));
+  for (const other of [
+    `root,,,rw,${verity}`,
+    `root,,,ro,${verity},8 8 linear /dev/b 0`,
+    `verity,,,ro,0 8 linear /dev/b 0`,
+  ])
+    assert.equal(created(other), undefined, other);
+  assert.equal(readCommandLine('roothash=none').rootDigestHex, undefined);
 });
 
 test('what nodes with shim and GRUB, or of SHA-384, need survives the wire too', () => {

@@ -8,7 +8,7 @@ import type { RootOfTrust } from '../tpm/endorsement.ts';
 import type { EpochAppraisal } from './epoch-appraisal.ts';
 import { type Finding, fatalFinding, toldFinding } from './finding.ts';
 import { HostJudge, judgeTool } from './host-file.ts';
-import { gradeHost, type HostGrade } from './host-grade.ts';
+import { gradeHost, gradeLoss, type HostGrade } from './host-grade.ts';
 import { policyOf } from './policy-facts.ts';
 import type { HostReference } from './reference/host-reference.ts';
 import { concludeVerdict, type Verdict } from './verdict.ts';
@@ -64,6 +64,21 @@ export function appraiseHost(evidence: HostEvidence): Verdict {
   });
   const findings = [...clockFindings(evidence), ...booted, ...listed, ...reasons];
   return concludeVerdict(HOST_SUBJECT, findings, hostSelectors(grade, evidence, reference, match), evidenceTime);
+}
+
+/**
+ * A trusted verdict after entries that no quote covers yet: they can take its grade, and never give one. A bad file among
+ * them is not looked for here.
+ */
+export function lowerHost(verdict: Verdict, later: EpochAppraisal): Verdict {
+  if (!verdict.trusted) return verdict;
+  const { standard, sealed } = gradeLoss(later, toolFindings(later));
+  const kept = standard.length > 0 ? 'open' : sealed.length > 0 ? 'standard' : 'sealed';
+  const lost = GRADES.slice(GRADES.indexOf(kept) + 1).map((name) => `lacre:host:${name}`);
+  if (kept === 'open') lost.push('lacre:measures:reads');
+  const selectors = verdict.selectors.filter((selector) => !lost.includes(selector));
+  if (selectors.length === verdict.selectors.length) return verdict;
+  return concludeVerdict(HOST_SUBJECT, [...verdict.findings, ...standard, ...sealed], selectors, verdict.evidenceTime);
 }
 
 /** Judges of reference values are made once, as they index them. */

@@ -6,8 +6,8 @@ export interface CommandLineFacts {
   readonly kexecDisabled: boolean;
   /** yama.ptrace_scope=3: no process writes into another, not even root's. */
   readonly memoryClosed: boolean;
-  /** The kernel checks every block of the root: a dm-verity root hash is on the line. */
-  readonly verifiedRoot: boolean;
+  /** SHA-256 at the top of a dm-verity tree over the root: what roothash= says, or the one table of dm-mod.create=. */
+  readonly rootDigestHex: string | undefined;
 }
 
 /** Reads parameters as the kernel does: the last of a name wins (Documentation/admin-guide/kernel-parameters). */
@@ -26,10 +26,17 @@ export function readCommandLine(line: string): CommandLineFacts {
     kernelClosed: lockdown || enforced,
     kexecDisabled: parameters.get('sysctl.kernel.kexec_load_disabled') === '1',
     memoryClosed: parameters.get('sysctl.kernel.yama.ptrace_scope') === '3',
-    verifiedRoot:
-      /^[0-9a-f]{64}$/.test(parameters.get('roothash') ?? '') ||
-      /\bverity\b/.test(parameters.get('dm_mod.create') ?? ''),
+    rootDigestHex: rootDigest(parameters.get('roothash'), parameters.get('dm_mod.create')),
   };
+}
+
+/** NAME,UUID,MINOR,FLAGS,TABLE (kernel: admin-guide/device-mapper/dm-init.rst, verity.rst). */
+const CREATED_VERITY =
+  /^[^,;]*,[^,;]*,[^,;]*,ro,0 \d+ verity \d+ [^ ,;]+ [^ ,;]+ \d+ \d+ \d+ \d+ sha256 ([0-9a-f]{64}) [^,;]*$/;
+
+function rootDigest(rootHash: string | undefined, created: string | undefined): string | undefined {
+  if (rootHash !== undefined && /^[0-9a-f]{64}$/.test(rootHash)) return rootHash;
+  return CREATED_VERITY.exec(created ?? '')?.[1];
 }
 
 /** Words, where double quotes hold spaces together. */

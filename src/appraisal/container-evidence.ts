@@ -18,6 +18,8 @@ export interface ContainerEvidence {
   /** All domains of the epoch; asked for only where the container cannot be told from others. */
   readonly domains: () => readonly Domain[];
   readonly epoch: EpochAppraisal;
+  /** Violations among entries that no quote covers yet; undefined: there are none. */
+  readonly laterViolations?: EpochAppraisal['violations'] | undefined;
   /** The reference values that the host was appraised by. */
   readonly host: HostReference | undefined;
   readonly hostVerdict: Verdict;

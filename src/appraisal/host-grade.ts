@@ -7,7 +7,8 @@ import { type Finding, toldFinding } from './finding.ts';
 import type { FindingCode } from './finding-code.ts';
 import { policyOf } from './policy-facts.ts';
 import type { HostReference } from './reference/host-reference.ts';
-import { UNTRUSTED_PCR } from './sighting.ts';
+import { type Sighting, UNTRUSTED_PCR } from './sighting.ts';
+import { readVerityTable } from './verity-table.ts';
 
 /** How closed a host is (DESIGN section 4). */
 export type HostGrade = 'open' | 'standard' | 'sealed';
@@ -42,12 +43,24 @@ export function gradeHost(input: GradeInput): { readonly grade: HostGrade; reado
   ];
   const standard = [
     ...memoryReasons(line),
+    ...rootReasons(line, input),
     ...violationReasons(input.epoch),
     ...firmwareReasons(input.reference, input.bank),
     ...input.tools,
   ];
   const grade = open.length > 0 ? 'open' : standard.length > 0 ? 'standard' : 'sealed';
   return { grade, reasons: [...open, ...standard] };
+}
+
+/** What takes a grade while the node runs: entries alone, each by itself. */
+export interface GradeLoss {
+  readonly standard: readonly Finding[];
+  readonly sealed: readonly Finding[];
+}
+
+/** @param tools that ran, of the same entries */
+export function gradeLoss(epoch: EpochAppraisal, tools: readonly Finding[]): GradeLoss {
+  return { standard: untrustedReasons(epoch), sealed: [...violationReasons(epoch), ...tools] };
 }
 
 /** Which policy is loaded is proven by the measured boot that loads it before anything else (DESIGN section 3.10). */
@@ -78,10 +91,15 @@ function policyReasons({ reference, match, epoch }: GradeInput): Finding[] {
   return [...reasons, ...initReasons(reference, epoch)];
 }
 
-function initReasons({ nextInit, files }: HostReference, epoch: EpochAppraisal): Finding[] {
+function nextInitOf({ nextInit, files }: HostReference, epoch: EpochAppraisal): Sighting | undefined {
+  return epoch.host.sightings.list.find(({ path, hex }) => path === nextInit && files.has(path, hex));
+}
+
+function initReasons(reference: HostReference, epoch: EpochAppraisal): Finding[] {
+  const { nextInit } = reference;
   if (nextInit === '')
     return [none('appraisal.init.missing', 'the reference values do not say what the first program of the root is')];
-  const first = epoch.host.sightings.list.find(({ path, hex }) => path === nextInit && files.has(path, hex));
+  const first = nextInitOf(reference, epoch);
   if (first === undefined)
     return [
       none('appraisal.init.missing', `${nextInit} was not executed, so the root may have been started otherwise`),
@@ -144,8 +162,25 @@ function memoryReasons(line: CommandLineFacts | undefined): Finding[] {
     ...(line?.lockdown
       ? []
       : [none('appraisal.memory.open', 'lockdown is not on the command line, so root can reach kernel memory')]),
-    ...(line?.verifiedRoot ? [] : [none('appraisal.root.unverified', 'no dm-verity root hash is on the command line')]),
   ];
+}
+
+/**
+ * The kernel's own entry says which tree it checks the root against, and that it did so before the first program of the
+ * root ran: until then only programs of the approved initrd had run. The command line alone is a word to that initrd.
+ */
+function rootReasons(line: CommandLineFacts | undefined, { reference, epoch }: GradeInput): Finding[] {
+  const wanted = line?.rootDigestHex;
+  if (wanted === undefined) return [none('appraisal.root.unverified', 'no dm-verity root hash is on the command line')];
+  const started = nextInitOf(reference, epoch)?.index ?? 0;
+  const isMapped = epoch.host.sightings.list.some(({ kind, path, index, buffer }) => {
+    if (kind !== 'buffer' || path !== 'dm_table_load' || index > started || buffer === undefined) return false;
+    const table = readVerityTable(buffer);
+    return table?.rootDigestHex === wanted && table.enforces;
+  });
+  if (isMapped) return [];
+  const detail = `no verity table with the root hash of the command line was loaded before ${reference.nextInit || 'the first program'}`;
+  return [none('appraisal.root.unverified', detail)];
 }
 
 function violationReasons({ violations }: EpochAppraisal): Finding[] {

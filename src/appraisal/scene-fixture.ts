@@ -88,11 +88,14 @@ export class Scene {
 
   /** boot_aggregate and the first program. */
   start(): this {
-    this.entry('boot_aggregate', '', {
+    return this.aggregate().hostRan('/sbin/init', 'init');
+  }
+
+  aggregate(): this {
+    return this.entry('boot_aggregate', '', {
       kind: 'boot-aggregate',
       fileDigest: { algorithm: 'sha256', hex: toHex(this.#sample.boot.bootAggregate()) },
     });
-    return this.hostRan('/sbin/init', 'init');
   }
 
   /** One entry, of the owner that the list gives it. */

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { appraiseContainer } from '../appraisal/appraise-container.ts';
-import { HOST_SUBJECT } from '../appraisal/appraise-host.ts';
+import { HOST_SUBJECT, lowerHost } from '../appraisal/appraise-host.ts';
 import type { EpochAppraisal } from '../appraisal/epoch-appraisal.ts';
 import type { Finding } from '../appraisal/finding.ts';
 import { refuseVerdict, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
@@ -224,13 +224,14 @@ export class NodeState {
     return count > 0;
   }
 
-  /** Verdict over the host on what was quoted, refused for whatever came after it. */
+  /** Verdict over the host on what was quoted, refused or lowered for whatever came after it. */
   judgeHost(evidenceTime: Date): Verdict {
     const quoted = this.#hostVerdict(this.#sorter.quoted, evidenceTime);
     this.#host = quoted;
     if (!quoted.trusted || !this.#sorter.hasUnquoted) return quoted;
     const later = this.#later(this.#hostVerdict(this.#sorter.ahead, evidenceTime));
-    if (later.length > 0) this.#host = refuseVerdict(HOST_SUBJECT, later, evidenceTime);
+    this.#host =
+      later.length > 0 ? refuseVerdict(HOST_SUBJECT, later, evidenceTime) : lowerHost(quoted, this.#sorter.ahead);
     return this.#host;
   }
 
@@ -397,7 +398,8 @@ export class NodeState {
       evidenceTime: time,
     };
     const { domain } = placed;
-    const quoted = appraiseContainer({ ...shared, epoch: this.#sorter.quoted });
+    const laterViolations = this.#sorter.hasUnquoted ? this.#sorter.ahead.violations : undefined;
+    const quoted = appraiseContainer({ ...shared, epoch: this.#sorter.quoted, laterViolations });
     const approved = [...domain.manifestDigests].every((digest) => images(digest) !== undefined);
     if (approved) this.#taints.record(domain.id, quoted.findings);
     if (!quoted.trusted) return quoted;

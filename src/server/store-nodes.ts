@@ -123,6 +123,12 @@ export class NodeStore {
     return this.#must(ekSha256Hex);
   }
 
+  /** What entries without a quote took from the host's verdict; nothing where a newer session has begun. */
+  judged(ekSha256Hex: string, fence: number, hostVerdict: Uint8Array): void {
+    const sql = 'UPDATE nodes SET host_verdict_pb = ? WHERE ek_sha256 = ? AND fence = ?';
+    this.#db.run(sql, hostVerdict, ekSha256Hex, fence);
+  }
+
   /** Takes a node out of the inventory, with its epoch, taints and workloads. False where there is none. */
   remove(ekSha256Hex: string): boolean {
     return this.#db.run('DELETE FROM nodes WHERE ek_sha256 = ?', ekSha256Hex).changes > 0;

@@ -1,7 +1,9 @@
 import { hash } from 'node:crypto';
-import { type Verdict, verdictMessage } from '../appraisal/verdict.ts';
+import { toBinary } from '@bufbuild/protobuf';
+import { sameConclusion, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { Refusal } from '../proto/lacre/v1/node_pb.ts';
+import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import { earn } from './answer.ts';
 import { tell } from './events.ts';
 import { nodeLabel, type SessionContext, send } from './session-context.ts';
@@ -25,6 +27,8 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
   saveTaints(context);
   const host = state.judgeHost(last.time);
   context.last = { ...last, host };
+  if (!sameConclusion(host, last.host))
+    deps.store.nodes.judged(context.node.ekSha256Hex, context.fence, toBinary(VerdictSchema, verdictMessage(host)));
   if (context.evidence !== undefined) context.evidence = context.last;
   if (!host.trusted) {
     const fatal = host.findings.find((finding) => finding.fatal);
