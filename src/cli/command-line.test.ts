@@ -181,9 +181,14 @@ test('node prepare writes what can be written, whole, and finds it there the nex
   await mkdir(join(root, 'etc'), { recursive: true });
   await writeFile(join(root, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\n');
   await writeFile(join(root, 'etc/subuid'), 'me:100000:65536\n');
+  await mkdir(join(root, 'usr/lib/lacre'), { recursive: true });
+  await writeFile(join(root, 'usr/lib/lacre/seal'), 'seal');
   const applied = await lacre('--output', 'json', 'node', 'prepare', '--root', root, '--apply');
   assert.equal(applied.status, 0, applied.stderr);
-  assert.ok(JSON.parse(applied.stdout).every((item: { state: string }) => item.state === 'there'));
+  const items = JSON.parse(applied.stdout) as { name: string; state: string; need: string }[];
+  const unknown = items.filter(({ state }) => state !== 'there').map(({ name, state }) => `${name} ${state}`);
+  assert.deepEqual(unknown, ['hook of the initrd unknown', 'initrd unknown'], 'there is no generator in this root');
+  assert.match((await lacre('node', 'prepare', '--root', root)).stdout, /host:standard +nothing is missing here/);
   assert.equal(await readFile(join(root, 'etc/lacre/ima-policy'), 'utf8'), imaPolicy());
   assert.equal(await readFile(join(root, 'etc/subuid'), 'utf8'), 'me:100000:65536\ncontainers:200000:20000000\n');
   const again = await lacre('--output', 'json', 'node', 'prepare', '--root', root);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import type { ReferenceFile } from '../appraisal/reference/file-table.ts';
-import { hostFilesFromInitrd } from '../appraisal/reference/initrd-files.ts';
+import { hostFilesFromInitrd, type InitrdContents } from '../appraisal/reference/initrd-files.ts';
 import { authenticodeDigest, authenticodeSha256 } from '../boot/authenticode.ts';
 import { parseEventLog } from '../boot/event-log.ts';
 import { bankOf, type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
@@ -48,6 +48,7 @@ export async function hostReference(
       { initrd: sources.initrd },
     );
   }
+  checkFirstProgram(contents, sources.commandLine);
   const files = [...contents.files];
   for await (const file of hostFiles(sources.root)) files.push(file);
   const kernel = await readFile(sources.kernel);
@@ -72,6 +73,31 @@ export async function hostReference(
     fileCount: BigInt(files.length),
   });
   return { reference, files };
+}
+
+/**
+ * An initrd of a distribution that holds the policy and /lacre/seal loads it only where the command line says so: without
+ * that, whoever comes later could load another policy. Throws cli.file.invalid.
+ */
+function checkFirstProgram({ files }: InitrdContents, commandLines: readonly string[]): void {
+  const seal = files.get('/lacre/seal');
+  const init = files.get('/init');
+  if (seal === undefined || [...seal].some((digest) => init?.has(digest))) return;
+  const without = commandLines.find((line) => lastOf(line, 'rdinit') !== '/lacre/seal');
+  if (without === undefined) return;
+  throw new LacreError(
+    'cli.file.invalid',
+    `the initrd has /lacre/seal beside an /init of its own, and this command line does not start it: ${without}; rdinit=/lacre/seal is wanted`,
+  );
+}
+
+/** Value of the last parameter of this name, as the kernel takes it. */
+function lastOf(line: string, name: string): string | undefined {
+  return line
+    .split(/\s+/)
+    .filter((word) => word.startsWith(`${name}=`))
+    .at(-1)
+    ?.slice(name.length + 1);
 }
 
 function replayLog(bytes: Uint8Array): ReplayedBoot {

@@ -5,7 +5,7 @@ import { LacreError } from '../lacre-error.ts';
 import { outputOf } from './context.ts';
 import { examples } from './entry.ts';
 import { paint } from './output.ts';
-import { applyItem, type PreparedItem, preparationItems } from './preparation.ts';
+import { applyItem, missingFor, type Need, type PreparedItem, preparationItems } from './preparation.ts';
 
 interface PrepareOptions {
   readonly root: string;
@@ -30,7 +30,7 @@ function poolBase(text: string): number {
   return Number(text);
 }
 
-/** Exit status 3 while something is missing that this run didn't write. */
+/** Exit status 3 while something of host:standard is missing that this run didn't write. */
 async function prepareNode(options: PrepareOptions, command: Command): Promise<void> {
   const output = outputOf(command);
   const before = await preparationItems(options.root, options.uidPoolBase);
@@ -40,16 +40,31 @@ async function prepareNode(options: PrepareOptions, command: Command): Promise<v
   }
   const items = options.apply ? await preparationItems(options.root, options.uidPoolBase) : before;
   output.result(
-    items.map(({ name, state, seen, wanted, why }) => ({ name, state, seen, wanted, why, written: written.has(name) })),
-    () => items.map((item) => itemText(item, written.has(item.name))).join('\n'),
+    items.map(({ write: _, ...item }) => ({ ...item, written: written.has(item.name) })),
+    () =>
+      [...items.map((item) => itemText(item, written.has(item.name))), '', ...gradeLines(items, options.root)].join(
+        '\n',
+      ),
   );
-  const missing = items.filter((item) => item.state === 'missing').map((item) => item.name);
+  const missing = STANDARD.flatMap((need) => missingFor(items, need));
   if (missing.length > 0) {
     throw new LacreError(
       'cli.prepare.incomplete',
       `this node lacks: ${missing.join(', ')}${options.apply ? '' : ' (--apply writes what can be written)'}`,
     );
   }
+}
+
+const STANDARD: readonly Need[] = ['containers', 'host:standard'];
+
+/** What each grade still lacks here. What the node can't say of itself, the server does: `lacre node show`. */
+function gradeLines(items: readonly PreparedItem[], root: string): string[] {
+  const where = root === '/' ? '' : ' (the command line and the list show on the running node)';
+  const line = (grade: string, needs: readonly Need[]) => {
+    const missing = needs.flatMap((need) => missingFor(items, need));
+    return `${grade.padEnd(14)} ${missing.length === 0 ? `nothing is missing here${where}` : `lacks ${missing.join('; ')}`}`;
+  };
+  return [line('host:standard', STANDARD), line('host:sealed', [...STANDARD, 'host:sealed'])];
 }
 
 function itemText({ name, state, seen, wanted, why }: PreparedItem, written: boolean): string {
