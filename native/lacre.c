@@ -7,10 +7,13 @@
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include <errno.h>
+#include <link.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -135,46 +138,92 @@ static napi_value is_alive(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/*
- * watch(pidfd, mountinfo, cgroup, procs, buffer): whether a container is as it was. The descriptors are of its first
- * process, of that process's mountinfo, of its cgroup's folder and of the folder's cgroup.procs. The length of
- * cgroup.procs, which is in the buffer then, as far as it has room; or, where something else has to be looked at,
- * -1: the process has ended; -2: its mounts have changed since the last call; -3: there are cgroups below its own, or
- * it is gone.
- */
-static napi_value watch(napi_env env, napi_callback_info info) {
-  napi_value values[5];
-  int32_t fds[4];
-  void *buffer = NULL;
-  size_t size = 0, length = 0;
-  if (!arguments(env, info, "watch", 5, values)) return NULL;
-  for (size_t i = 0; i < 4; i++) {
-    if (napi_get_value_int32(env, values[i], &fds[i]) != napi_ok || fds[i] < 0) return fail(env, "watch", EINVAL);
-  }
-  if (napi_get_buffer_info(env, values[4], &buffer, &size) != napi_ok) return fail(env, "watch", EINVAL);
+/* The descriptors of a container: of its first process, that process's mountinfo, its cgroup's folder, cgroup.procs. */
+enum { PIDFD, MOUNTINFO, CGROUP, PROCS, DESCRIPTORS };
+/* What is seen of it: native.ts says what each means. */
+enum { SAME = 0, ENDED = -1, MOUNTS_CHANGED = -2, CGROUPS_BELOW = -3, FAILED = -4 };
+enum { MAX_PROCS = 4096 };
+
+/* The length of cgroup.procs, which is in the buffer then, as far as it has room; or one of the above, with errno. */
+static ssize_t look(const int32_t *fds, char *buffer, size_t size) {
   /* The kernel says POLLPRI once after the mounts of a namespace changed (proc_pid_mountinfo(5)). */
-  struct pollfd wait[] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLPRI}};
+  struct pollfd wait[] = {{.fd = fds[PIDFD], .events = POLLIN}, {.fd = fds[MOUNTINFO], .events = POLLPRI}};
   int ready;
   do {
     ready = poll(wait, 2, 0);
   } while (ready < 0 && errno == EINTR);
-  if (ready < 0) return fail(env, "poll", errno);
-  if ((wait[0].revents | wait[1].revents) & POLLNVAL) return fail(env, "poll", EBADF);
-  if (wait[0].revents != 0) return int_value(env, -1);
-  if (wait[1].revents != 0) return int_value(env, -2);
+  if (ready < 0) return FAILED;
+  if ((wait[0].revents | wait[1].revents) & POLLNVAL) {
+    errno = EBADF;
+    return FAILED;
+  }
+  if (wait[1].revents != 0) return MOUNTS_CHANGED;
+  if (wait[0].revents != 0) return ENDED;
   struct stat folder;
-  if (fstat(fds[2], &folder) != 0) return fail(env, "fstat", errno);
+  if (fstat(fds[CGROUP], &folder) != 0) return FAILED;
   /* Its name above and its own "."; each folder below is one more, and one that was removed has none. */
-  if (folder.st_nlink != 2) return int_value(env, -3);
+  if (folder.st_nlink != 2) return CGROUPS_BELOW;
+  size_t length = 0;
   while (length < size) {
-    ssize_t got = pread(fds[3], (char *)buffer + length, size - length, (off_t)length);
+    ssize_t got = pread(fds[PROCS], buffer + length, size - length, (off_t)length);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == ENODEV || errno == EOPNOTSUPP)) return int_value(env, -3);
-    if (got < 0) return fail(env, "pread", errno);
+    if (got < 0 && (errno == ENODEV || errno == EOPNOTSUPP)) return CGROUPS_BELOW;
+    if (got < 0) return FAILED;
     if (got == 0) break;
     length += (size_t)got;
   }
-  return int_value(env, (int64_t)length);
+  return (ssize_t)length;
+}
+
+/* watch(descriptors: Int32Array, buffer: Buffer): what `look` gives, of one container. Throws where it fails. */
+static napi_value watch(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  napi_typedarray_type type;
+  size_t count = 0, size = 0;
+  void *fds = NULL, *buffer = NULL;
+  if (!arguments(env, info, "watch", 2, values)) return NULL;
+  if (napi_get_typedarray_info(env, values[0], &type, &count, &fds, NULL, NULL) != napi_ok ||
+      napi_get_buffer_info(env, values[1], &buffer, &size) != napi_ok || type != napi_int32_array ||
+      count != DESCRIPTORS) {
+    return fail(env, "watch", EINVAL);
+  }
+  ssize_t seen = look(fds, buffer, size);
+  return seen == FAILED ? fail(env, "watch", errno) : int_value(env, seen);
+}
+
+/*
+ * watchAll(descriptors: Int32Array, procs: Buffer, ends: Int32Array, seen: Int32Array): the same of many containers, four
+ * descriptors each. `procs` has what their cgroup.procs were, one after another, and `ends` where each ends. In `seen`
+ * goes 0 for one that is as it was, a length of another cgroup.procs, or what `look` gives.
+ */
+static napi_value watch_all(napi_env env, napi_callback_info info) {
+  napi_value values[4];
+  napi_typedarray_type types[3];
+  size_t counts[3], size = 0;
+  int32_t *arrays[3];
+  void *procs = NULL;
+  const int at[] = {0, 2, 3};
+  if (!arguments(env, info, "watchAll", 4, values)) return NULL;
+  if (napi_get_buffer_info(env, values[1], &procs, &size) != napi_ok) return fail(env, "watchAll", EINVAL);
+  for (size_t i = 0; i < 3; i++) {
+    if (napi_get_typedarray_info(env, values[at[i]], &types[i], &counts[i], (void **)&arrays[i], NULL, NULL) !=
+            napi_ok ||
+        types[i] != napi_int32_array) {
+      return fail(env, "watchAll", EINVAL);
+    }
+  }
+  const int32_t *fds = arrays[0], *ends = arrays[1];
+  int32_t *seen = arrays[2];
+  if (counts[0] != DESCRIPTORS * counts[1] || counts[2] != counts[1]) return fail(env, "watchAll", EINVAL);
+  int32_t begin = 0;
+  for (size_t i = 0; i < counts[1]; begin = ends[i], i++) {
+    char now[MAX_PROCS];
+    if (ends[i] < begin || (size_t)ends[i] > size) return fail(env, "watchAll", EINVAL);
+    ssize_t length = look(fds + DESCRIPTORS * i, now, sizeof now);
+    int same = length == ends[i] - begin && memcmp(now, (char *)procs + begin, (size_t)length) == 0;
+    seen[i] = same ? SAME : length == 0 ? CGROUPS_BELOW : (int32_t)length;
+  }
+  return NULL;
 }
 
 /* setNotDumpable(): no core file, and no process without CAP_SYS_PTRACE reads this one's memory. */
@@ -215,14 +264,43 @@ static napi_value notify(napi_env env, napi_callback_info info) {
   return sent < 0 ? fail(env, "sendto", error) : NULL;
 }
 
+/* Unmaps what is read-only of the first object, which is the program itself. */
+static int unmap_program(struct dl_phdr_info *program, size_t size, void *data) {
+  (void)size;
+  (void)data;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (size_t i = 0; i < program->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+    /* What ld.so relocates is in a writable part, also where it is read-only afterwards. */
+    if (part->p_type != PT_LOAD || (part->p_flags & PF_W) != 0) continue;
+    uintptr_t from = (program->dlpi_addr + part->p_vaddr + page - 1) & ~(page - 1);
+    uintptr_t to = (program->dlpi_addr + part->p_vaddr + part->p_memsz) & ~(page - 1);
+    if (to > from) madvise((void *)from, to - from, MADV_DONTNEED);
+  }
+  return 1;
+}
+
+/*
+ * releaseMemory(): gives back what the program doesn't use at the moment: the pages of its own file, which stay in the
+ * page cache and are mapped again when they are touched, and free memory of malloc.
+ */
+static napi_value release_memory(napi_env env, napi_callback_info info) {
+  (void)env;
+  (void)info;
+  dl_iterate_phdr(unmap_program, NULL);
+  malloc_trim(0);
+  return NULL;
+}
+
 static napi_value start(napi_env env, napi_value exports) {
   const struct {
     const char *name;
     napi_callback call;
   } functions[] = {
       {"peerCredentials", peer_credentials}, {"peerUid", peer_uid}, {"peerPidfd", peer_pidfd},
-      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch},
+      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch}, {"watchAll", watch_all},
       {"setNotDumpable", set_not_dumpable},  {"notify", notify},
+      {"releaseMemory", release_memory},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;

@@ -16,13 +16,14 @@ export class ContainerPin {
   /** Path of its cgroup. */
   readonly cgroup: string;
   readonly #native: Native;
-  readonly #fds: readonly [pidfd: number, mountinfo: number, cgroup: number, procs: number];
+  /** As Native.watch takes them. */
+  readonly descriptors: Int32Array;
 
-  private constructor(initPid: number, cgroup: string, native: Native, fds: readonly [number, number, number, number]) {
+  private constructor(initPid: number, cgroup: string, native: Native, descriptors: Int32Array) {
     this.initPid = initPid;
     this.cgroup = cgroup;
     this.#native = native;
-    this.#fds = fds;
+    this.descriptors = descriptors;
   }
 
   /**
@@ -38,8 +39,7 @@ export class ContainerPin {
       fds.push(openSync(proc.mountInfoPath(initPid), 'r'));
       fds.push(openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY));
       fds.push(openSync(`${folder}/cgroup.procs`, 'r'));
-      const [pidfd = -1, mountinfo = -1, cgroupFd = -1, procs = -1] = fds;
-      return new ContainerPin(initPid, cgroup, native, [pidfd, mountinfo, cgroupFd, procs]);
+      return new ContainerPin(initPid, cgroup, native, Int32Array.from(fds));
     } catch (error) {
       for (const fd of fds) closeSync(fd);
       throw error;
@@ -48,7 +48,7 @@ export class ContainerPin {
 
   /** False once the first process has ended. */
   isAlive(): boolean {
-    return this.#native.isAlive(this.#fds[0]);
+    return this.#native.isAlive(this.descriptors[0] ?? -1);
   }
 
   /**
@@ -56,11 +56,41 @@ export class ContainerPin {
    * Undefined: look at all of it. Valid until the next call of any pin. Throws the system's error.
    */
   look(): Buffer | undefined {
-    const length = this.#native.watch(...this.#fds, scratch);
+    const length = this.#native.watch(this.descriptors, scratch);
     return length <= WATCHED.ended || length === MAX_PROCS_BYTES ? undefined : scratch.subarray(0, length);
   }
 
   close(): void {
-    for (const fd of this.#fds) closeSync(fd);
+    for (const fd of this.descriptors) closeSync(fd);
+  }
+}
+
+/** Pins and what their cgroup.procs were, to be looked at together. */
+export class PinSweep {
+  readonly #descriptors: Int32Array;
+  readonly #procs: Buffer;
+  readonly #ends: Int32Array;
+  readonly #seen: Int32Array;
+  readonly ids: readonly string[];
+
+  constructor(held: readonly { readonly id: string; readonly pin: ContainerPin; readonly procs: Buffer }[]) {
+    this.ids = held.map(({ id }) => id);
+    this.#descriptors = Int32Array.from(held.flatMap(({ pin }) => [...pin.descriptors]));
+    this.#procs = Buffer.concat(held.map(({ procs }) => procs));
+    let end = 0;
+    this.#ends = Int32Array.from(held, ({ procs }) => (end += procs.length));
+    this.#seen = new Int32Array(held.length);
+  }
+
+  /**
+   * Tells of each container that is not as it was; `isWhole`: more than its processes may be different. Throws the
+   * system's error.
+   */
+  look(native: Native, tell: (id: string, isWhole: boolean) => void): void {
+    native.watchAll(this.#descriptors, this.#procs, this.#ends, this.#seen);
+    for (const [at, id] of this.ids.entries()) {
+      const seen = this.#seen[at] ?? WATCHED.failed;
+      if (seen !== 0) tell(id, seen < 0);
+    }
   }
 }

@@ -16,7 +16,7 @@ import {
   LabelSchema,
   type Mount,
 } from '../proto/lacre/v1/record_pb.ts';
-import { ContainerPin } from './container-pin.ts';
+import { ContainerPin, PinSweep } from './container-pin.ts';
 import { recordMounts } from './container-watch-mount.ts';
 import { MAX_PROCESSES, type ProcessSummary, readProcesses, type SeenProcesses } from './container-watch-process.ts';
 import type { Native } from './native.ts';
@@ -91,6 +91,10 @@ export class ContainerObserver {
   readonly #maxPins: number;
   readonly #known = new Map<string, Known>();
   readonly #pins = new Map<string, ContainerPin>();
+  /** Made anew once another pin or another cgroup.procs is held. */
+  #sweep: PinSweep | undefined;
+  /** Containers that were as before at the last sweep. */
+  #same: ReadonlySet<string> = new Set();
 
   constructor(proc: Proc, native?: Native) {
     this.#proc = proc;
@@ -110,6 +114,31 @@ export class ContainerObserver {
       if (isMissing(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Looks at all that are held, for `isSame`: a few microseconds each. */
+  sweep(): void {
+    if (this.#native === undefined) return;
+    this.#sweep ??= new PinSweep(
+      [...this.#known].flatMap(([id, { procs }]) => {
+        const pin = this.#pins.get(id);
+        return pin === undefined || procs.length === 0 ? [] : [{ id, pin, procs }];
+      }),
+    );
+    const same = new Set(this.#sweep.ids);
+    this.#sweep.look(this.#native, (id, isWhole) => {
+      same.delete(id);
+      const known = this.#known.get(id);
+      // A change is told once.
+      if (isWhole && known !== undefined) this.#known.set(id, { ...known, wholeAtMs: Number.NEGATIVE_INFINITY });
+    });
+    this.#same = same;
+  }
+
+  /** Whether the last sweep found this container as it was at its last look, which was not too long ago. */
+  isSame(engine: EngineContainer): boolean {
+    const known = this.#known.get(engine.id);
+    return this.#same.has(engine.id) && known?.engine === engine && performance.now() <= known.wholeAtMs;
   }
 
   /** Whether this first process, which was seen before, still lives; false where that isn't known. */
@@ -188,6 +217,7 @@ export class ContainerObserver {
     const isSame = known?.engine === engine && known.seen.mounts === seen.mounts && known.facts === facts;
     const parents = new Map([...statuses.values()].map(({ pid, parentPid }) => [pid, parentPid]));
     const observed = isSame ? { ...known.observed, parents } : { ...observedOf(engine, seen), parents };
+    this.#sweep = undefined;
     this.#known.set(engine.id, {
       ...look,
       procs: isFamily ? look.procs : NO_PROCS,
@@ -216,6 +246,7 @@ export class ContainerObserver {
   }
 
   #drop(id: string): undefined {
+    this.#sweep = undefined;
     this.#known.delete(id);
     this.#pins.get(id)?.close();
     this.#pins.delete(id);

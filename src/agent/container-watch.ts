@@ -159,13 +159,19 @@ export class ContainerWatch {
         this.#listing = undefined;
       });
     const listed = await answerInTime(this.#listing, this.#options.source.name, this.#timeoutMs);
+    this.#observer.sweep();
+    if (this.#isAsBefore(listed)) {
+      if (this.#options.source.fault !== undefined) throw this.#options.source.fault;
+      return;
+    }
     const seen = new Map<string, ObservedContainer>();
     const faults: unknown[] = [];
     let turnMs = performance.now();
     for (const container of listed) {
       try {
         const isFresh = (fresh.get(container.id) ?? 0) > oldest && this.#engine.get(container.id) === container;
-        const observed = isFresh ? this.#observed.get(container.id) : this.#observe(container);
+        const isKept = isFresh || this.#observer.isSame(container);
+        const observed = (isKept ? this.#observed.get(container.id) : undefined) ?? this.#observe(container);
         if (observed !== undefined) seen.set(observed.id, observed);
       } catch (error) {
         faults.push(error);
@@ -192,6 +198,13 @@ export class ContainerWatch {
     // The others are told all the same; one that can't be looked at is a fault, not a silence.
     const fault = faults[0] ?? this.#options.source.fault;
     if (fault !== undefined) throw fault;
+  }
+
+  #isAsBefore(listed: readonly EngineContainer[]): boolean {
+    if (listed.length !== this.#engine.size || listed.length !== this.#observed.size) return false;
+    return listed.every(
+      (container) => this.#engine.get(container.id) === container && this.#observer.isSame(container),
+    );
   }
 
   #observe(engine: EngineContainer): ObservedContainer | undefined {

@@ -3,34 +3,35 @@ import { release } from 'node:os';
 import { create } from '@bufbuild/protobuf';
 import { LacreError } from '../lacre-error.ts';
 import { type NodeObservation, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
+import { readKernelFile } from './proc.ts';
 
 const MAX_EVENT_LOG_BYTES = 1024 * 1024;
+const MAX_SETTING_BYTES = 4096;
 
 /** What the agent reads of its own node: claims, each of which root could have changed a moment ago. */
-export async function observeNode(): Promise<NodeObservation> {
-  const [userns, lockdown, kexec, ptrace] = await Promise.all([
-    setting('/proc/sys/kernel/unprivileged_userns_clone'),
-    text('/sys/kernel/security/lockdown'),
-    setting('/proc/sys/kernel/kexec_load_disabled'),
-    setting('/proc/sys/kernel/yama/ptrace_scope'),
-  ]);
+export function observeNode(): NodeObservation {
   return create(NodeObservationSchema, {
-    unprivilegedUsernsClone: userns,
-    lockdown: /\[([a-z]{1,32})\]/.exec(lockdown)?.[1] ?? '',
+    unprivilegedUsernsClone: setting('/proc/sys/kernel/unprivileged_userns_clone'),
+    lockdown: /\[([a-z]{1,32})\]/.exec(text('/sys/kernel/security/lockdown'))?.[1] ?? '',
     kernel: release().slice(0, 256),
-    kexecLoadDisabled: kexec,
-    ptraceScope: ptrace,
+    kexecLoadDisabled: setting('/proc/sys/kernel/kexec_load_disabled'),
+    ptraceScope: setting('/proc/sys/kernel/yama/ptrace_scope'),
   });
 }
 
 /** A kernel setting plus one; 0: this kernel has no such setting, or it can't be read. */
-async function setting(path: string): Promise<number> {
-  const match = /^(\d{1,6})\n?$/.exec(await text(path));
+function setting(path: string): number {
+  const match = /^(\d{1,6})\n?$/.exec(text(path));
   return match?.[1] === undefined ? 0 : Number(match[1]) + 1;
 }
 
-async function text(path: string): Promise<string> {
-  return readFile(path, 'latin1').catch(() => '');
+/** The kernel makes these files while they are read. */
+function text(path: string): string {
+  try {
+    return readKernelFile(path, MAX_SETTING_BYTES).toString('latin1');
+  } catch {
+    return '';
+  }
 }
 
 /**

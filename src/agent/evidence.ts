@@ -125,7 +125,7 @@ export class EvidenceFeed {
   async #sendObservation(): Promise<void> {
     if (performance.now() - this.#observedAtMs < OBSERVE_EVERY_MS) return;
     this.#observedAtMs = performance.now();
-    const value = await observeNode();
+    const value = observeNode();
     const digest = sha256Hex(toBinary(NodeObservationSchema, value));
     if (digest === this.#observed) return;
     await this.#deps.send({ case: 'observation', value });

@@ -159,3 +159,12 @@ function noexecFolder(): string | undefined {
   });
   return found?.[4];
 }
+
+test('memory that is not used is given back, and the program goes on', () => {
+  const filePages = () => Number(/^RssFile:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+  const before = filePages();
+  native.releaseMemory();
+  const after = filePages();
+  assert.ok(after < before - 5_000, `${before} kB of files before, ${after} after`);
+  assert.equal(spawnSync(process.execPath, ['-p', '6 * 7'], { encoding: 'utf8' }).stdout, '42\n');
+});

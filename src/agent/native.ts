@@ -36,19 +36,27 @@ export interface Native {
   /** False once the process has ended. */
   isAlive(pidfd: number): boolean;
   /**
-   * Whether a container is as it was, by descriptors of its first process, of that process's mountinfo, of its cgroup's
-   * folder and of cgroup.procs in it. The length of cgroup.procs, which is in `buffer` then, as far as it has room; or
-   * why it has to be looked at: one of WATCHED.
+   * Looks at a container by four descriptors: of its first process, of that process's mountinfo, of its cgroup's folder
+   * and of cgroup.procs in it. The length of cgroup.procs, which is in `buffer` then, as far as it has room; or why it
+   * has to be looked at otherwise: one of WATCHED. A change of mounts is told once.
    */
-  watch(pidfd: number, mountinfo: number, cgroup: number, procs: number, buffer: Buffer): number;
+  watch(descriptors: Int32Array, buffer: Buffer): number;
+  /**
+   * The same of many containers, four descriptors each. `procs` has what cgroup.procs of each was, one after another,
+   * and `ends` where each ends. Puts into `seen` 0 for one that is as it was, else the length of its cgroup.procs or one
+   * of WATCHED.
+   */
+  watchAll(descriptors: Int32Array, procs: Buffer, ends: Int32Array, seen: Int32Array): void;
   /** No core files; no process without CAP_SYS_PTRACE reads this one's memory. */
   setNotDumpable(): void;
+  /** Gives back memory that isn't used at the moment: pages of the program's own file, which are mapped again, and malloc's. */
+  releaseMemory(): void;
   /** One datagram: sd_notify(3). A path that begins with `@` is an abstract name. */
   notify(socketPath: string, text: string): void;
 }
 
-/** What Native.watch gives besides a length. */
-export const WATCHED = { ended: -1, mountsChanged: -2, cgroupsBelow: -3 } as const;
+/** What Native.watch and watchAll give besides a length. */
+export const WATCHED = { ended: -1, mountsChanged: -2, cgroupsBelow: -3, failed: -4 } as const;
 
 export interface NativePlace {
   /**
@@ -69,8 +77,10 @@ const FUNCTIONS = [
   'pidfdOpen',
   'isAlive',
   'watch',
+  'watchAll',
   'setNotDumpable',
   'notify',
+  'releaseMemory',
 ] as const;
 /** Of fcntl.h; Node doesn't name it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;

@@ -66,7 +66,6 @@ export class PodmanFiles implements ContainerSource {
   /** Throws agent.engine.unavailable. */
   async list(isAlive: (container: EngineContainer) => boolean = () => false): Promise<EngineContainer[]> {
     try {
-      await stat(this.#storage);
       const stored = await this.#stored();
       const images = await this.#parsed(
         join(this.#storage, 'overlay-images/images.json'),
@@ -90,6 +89,8 @@ export class PodmanFiles implements ContainerSource {
         this.#parsed(join(folder, file), MAX_INDEX_BYTES, parseContainers),
       ),
     );
+    // No list is there before the first container; a storage that isn't there is a fault.
+    if (lists.every((list) => list === undefined)) await stat(this.#storage);
     const all = lists.flatMap((list) => list?.value ?? []);
     if (all.length > MAX_CONTAINERS) throw new Error(`${all.length} containers are over ${MAX_CONTAINERS}`);
     return all;

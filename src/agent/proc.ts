@@ -179,7 +179,7 @@ export class Proc {
  * The same of a file of /proc or of cgroups, which the kernel makes while it is read: no disk or server can hold it up,
  * and it costs a tenth of an asynchronous read.
  */
-function readKernelFile(path: string, maxBytes: number, isOneRecord = false): Buffer {
+export function readKernelFile(path: string, maxBytes: number, isOneRecord = false): Buffer {
   const fd = openSync(path, 'r');
   try {
     let buffer: Buffer = scratch;

@@ -1,5 +1,4 @@
 import { isSea } from 'node:sea';
-import { setFlagsFromString } from 'node:v8';
 import { flagValues } from '../config-file.ts';
 import { openLog } from '../log.ts';
 import { stopSignal } from '../stop-signal.ts';
@@ -8,6 +7,7 @@ import { openParts } from './agent-parts.ts';
 import { loadAgentConfig } from './config.ts';
 import { loadNative } from './native.ts';
 import { Notifier } from './notify.ts';
+import { spareMemory } from './spare-memory.ts';
 
 /** An agent that hangs in its start or in its own end is ended. */
 const STOP_TIMEOUT_MS = 10_000;
@@ -29,7 +29,7 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
   void asked.then(() => setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref());
   const native = loadNative({ folder: isSea() ? config.dataDir : undefined });
   native.setNotDumpable();
-  if (isSea()) keepSmall();
+  if (isSea()) spareMemory(native);
   const notifier = new Notifier(native, process.env['NOTIFY_SOCKET'], log);
   const agent = await startAgent(config, await openParts(config, native, log), log);
   notifier.ready();
@@ -37,9 +37,4 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
   notifier.stopping();
   await agent.stop();
   log.info('the agent has stopped');
-}
-
-/** The agent does little and often: what compilers would take of memory is worth more than what they would save of time. */
-function keepSmall(): void {
-  for (const flag of ['--no-opt']) setFlagsFromString(flag);
 }
