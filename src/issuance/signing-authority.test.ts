@@ -110,6 +110,9 @@ test('a new authority lives from a minute before now for its time, under the nam
   assert.equal(read.issuer, read.subject);
   const { criticalNames, criticalKeyUsage, unknownCritical, pathLength } = parseCertificateFields(certificate);
   assert.deepEqual([criticalNames, criticalKeyUsage, unknownCritical, pathLength], [false, true, [], 0]);
+  const hex = Buffer.from(certificate).toString('hex');
+  assert.match(hex, /0603551d0f0101ff040403020106/, 'keyCertSign and cRLSign, and no bit besides');
+  assert.match(hex, /060355040a0c054c61637265/, 'the organization in UTF-8');
 });
 
 test('the key identifier is 160 bits of SHA-256 over the key itself (RFC 7093, 2, method 1)', () => {

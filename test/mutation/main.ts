@@ -8,7 +8,7 @@ import type { Mutant } from './mutant.ts';
 import { type RecordedFile, type Result, recordFile, tryFromTheStart, tryInOneProcess } from './mutation-run.ts';
 import { BUILD, table, writeReport } from './report.ts';
 import { readSurvivors } from './survivor-list.ts';
-import { LINKS, ROOT, sourceFiles, testFilesOf } from './test-files.ts';
+import { LINKS, ROOT, sourceFiles, testFiles } from './test-files.ts';
 import type { Manifest } from './worker-messages.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { file: { type: 'string' } } });
@@ -33,13 +33,15 @@ async function mutateLink(link: string): Promise<number> {
   const { mutants, manifestPath } = prepare(link, sources);
   const results = mutants.map((mutant): Result => ({ mutant, status: undefined }));
   const recorded: RecordedFile[] = [];
-  for (const file of testFilesOf(sources)) recorded.push(await recordFile(file, manifestPath));
-  recorded.sort((a, b) => distance(a, link) - distance(b, link) || timeMs(a) - timeMs(b));
+  for (const file of testFiles(link)) recorded.push(await recordFile(file, manifestPath));
+  recorded.sort((a, b) => timeMs(a) - timeMs(b));
   say(`${link}: ${mutants.length} mutants, ${recorded.length} test files`);
   for (const file of recorded) {
     const before = left(results);
     await tryInOneProcess(file, results, manifestPath);
-    if (left(results) !== before) say(`${link}: ${left(results)} left after ${file.file}`);
+    if (left(results) === before) continue;
+    say(`${link}: ${left(results)} left after ${file.file}`);
+    writeReport(link, results);
   }
   const rest = results.filter(({ status }) => status === undefined);
   for (const [index, result] of rest.entries()) {
@@ -69,11 +71,6 @@ function prepare(link: string, sources: readonly string[]): { mutants: Mutant[];
   const manifestPath = join(folder, 'manifest.json');
   writeFileSync(manifestPath, JSON.stringify(manifest));
   return { mutants, manifestPath };
-}
-
-/** The link's own tests come first. */
-function distance(recorded: RecordedFile, link: string): number {
-  return recorded.file.startsWith(`src/${link}/`) ? 0 : 1;
 }
 
 function timeMs(recorded: RecordedFile): number {
