@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import fc from 'fast-check';
 import {
   type Container,
   IdExtentSchema,
@@ -79,7 +80,8 @@ test('an engine’s socket makes it the host’s, however it got in', () => {
     mount({ target: '/host', type: 'ext4', sourceKind: 'engine-socket', noexec: true }),
   ];
   for (const socket of sockets) is(classify(container(1, { mounts: [root(), socket] })), 'host', 'engine-socket');
-  is(classify(container(1, { mounts: [root(), mount({ target: '/my-podman.socket', noexec: true })] })), 'exact');
+  for (const target of ['/my-podman.socket', '/my-podman.sock', '/podman.sock.d', '/podman-sock'])
+    is(classify(container(1, { mounts: [root(), mount({ target, noexec: true })] })), 'exact');
 });
 
 test('FUSE counts where it can be mounted', () => {
@@ -87,6 +89,8 @@ test('FUSE counts where it can be mounted', () => {
   const admin = { capabilities: CAP.SYS_ADMIN, boundingCapabilities: CAP.SYS_ADMIN };
   is(classify(container(1, { hasFuseDevice: true, ...admin })), 'host', 'fuse');
   is(classify(container(1, { devices: ['/dev/fuse'], boundingCapabilities: CAP.SYS_ADMIN })), 'host', 'fuse');
+  const whole = mount({ target: '/dev', type: 'devtmpfs', root: '/', noexec: true });
+  is(classify(container(1, { mounts: [root(), whole], ...admin })), 'host', 'fuse');
   const bound = mount({ target: '/f', type: 'devtmpfs', root: '/fuse', noexec: true });
   is(classify(container(1, { mounts: [root(), bound], ...admin })), 'host', 'fuse');
   is(classify(container(1, { hasFuseDevice: true }), [], NO_SYSCTL), 'host', 'fuse', 'nested-namespaces');
@@ -160,6 +164,49 @@ test('ranges that overlap belong to nobody', () => {
   is(classify(container(6, { uidMap: [extent(BASE + 200, 10)] }), within), 'host', 'range-overlap');
 });
 
+test('overlaps are found as a look at every pair finds them, in any order', () => {
+  const range = fc.record({ base: fc.nat(60), length: fc.integer({ min: 1, max: 30 }) });
+  fc.assert(
+    fc.property(fc.array(range, { minLength: 1, maxLength: 8 }), (ranges) => {
+      const all = ranges.map(({ base, length }, n) => container(n, { uidMap: [extent(BASE + base, length)] }));
+      const found = classifyContainers({ containers: all, observation: DENIED, uidPoolBase: BASE });
+      const meet = (a: (typeof ranges)[0], b: (typeof ranges)[0]) =>
+        a.base < b.base + b.length && b.base < a.base + a.length;
+      const same = (a: (typeof ranges)[0], b: (typeof ranges)[0]) => a.base === b.base && a.length === b.length;
+      const hit = ranges.filter((one) => ranges.some((other) => meet(one, other) && !same(one, other)));
+      for (const [n, one] of ranges.entries()) {
+        const id = n.toString(16).padStart(64, '0');
+        const overlaps = found.get(id)?.reasons.some(({ code }) => code === 'range-overlap');
+        assert.equal(overlaps, hit.includes(one) || hit.some((other) => meet(one, other)));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('one extent that reaches the pool inside is enough, and so is one more extent', () => {
+  const extents = (...map: ReturnType<typeof extent>[]) => codes(classify(container(1, { uidMap: map })));
+  assert.ok(extents(extent(BASE, 10), extent(BASE + 100, 10, BASE)).includes('inside-reach'));
+  assert.ok(!extents(extent(BASE, 10), extent(BASE + 100, 10, 10)).includes('inside-reach'));
+  const two = container(2, { uidMap: [extent(500_000, 10), extent(600_000, 10, 10)] });
+  is(classify(container(1), [two]), 'shared', 'neighbour-gives-owners');
+});
+
+test('powers of the host’s root count only in the host’s own user namespace', () => {
+  const powers = { capabilities: CAP.SYS_PTRACE, boundingCapabilities: CAP.SYS_PTRACE };
+  is(classify(container(1, powers)), 'exact');
+  is(classify(container(1, { ...powers, hostNamespaces: ['user'] })), 'exact');
+  is(
+    classify(container(1, { ...powers, uidMap: [extent(BASE, 10), extent(BASE + 10, 10, 10)] })),
+    'shared',
+    'several-extents',
+  );
+});
+
+test('what mount namespaces show twice is judged by what lies on top', () => {
+  is(classify(container(1, { mounts: [root({ type: 'ext4' }), root()] })), 'exact');
+});
+
 test('what one can write and another execute is nobody’s alone', () => {
   const volume = (over: MessageInitShape<typeof MountSchema> = {}) =>
     mount({ target: '/data', type: 'ext4', root: '/v/a', peer: '8:1', ...over });
@@ -170,6 +217,11 @@ test('what one can write and another execute is nobody’s alone', () => {
   is(pair(volume({ readOnly: true }), volume({ noexec: true })), 'shared', 'shared-mount');
   is(pair(volume(), volume({ root: '/v/a/deep', target: '/other' })), 'shared', 'shared-mount');
   is(pair(volume({ root: '/' }), volume()), 'shared', 'shared-mount');
+  is(pair(volume({ root: '/v/a/deep' }), volume()), 'shared', 'shared-mount');
+  is(pair(volume(), volume({ root: '/' })), 'shared', 'shared-mount');
+  is(pair(volume({ root: '/v/b' }), volume({ root: '/v/a' })), 'exact');
+  for (const type of ['proc', 'sysfs', 'cgroup', 'cgroup2', 'devpts', 'securityfs'])
+    is(pair(volume({ type }), volume({ type })), 'exact');
   is(pair(volume({ readOnly: true }), volume({ readOnly: true })), 'exact');
   is(pair(volume({ noexec: true }), volume({ noexec: true })), 'exact');
   is(pair(volume(), volume({ peer: '8:2' })), 'exact');
@@ -204,9 +256,12 @@ test('closed: nothing but the root executes, and nobody can change that', () => 
   assert.equal(closed(and({ type: 'tmpfs', readOnly: true, superOptions: 'rw,size=0k,uid=200000' })), true);
   assert.equal(closed(and({ type: 'tmpfs', readOnly: true, superOptions: 'rw,size=10k' })), false);
   assert.equal(closed(and({ type: 'tmpfs', superOptions: 'rw,size=0k' })), false);
-  assert.equal(closed(and({ type: 'proc', readOnly: true })), true);
+  for (const type of ['proc', 'sysfs']) assert.equal(closed(and({ type, readOnly: true })), true, type);
+  assert.equal(closed(and({ type: 'ext4', root: '/null' })), false, 'a file of that name is no device');
+  assert.equal(closed({ privileged: true, maxUserNamespaces: 0n }), false);
   assert.equal(closed(and({ type: 'proc' })), false);
-  assert.equal(closed(and({ type: 'devtmpfs', root: '/null' })), true);
+  for (const node of ['null', 'zero', 'full', 'tty', 'random', 'urandom'])
+    assert.equal(closed(and({ type: 'devtmpfs', root: `/${node}` })), true, node);
   assert.equal(closed(and({ type: 'devtmpfs', root: '/' })), false);
   assert.equal(closed(and({ type: 'devtmpfs', root: '/loop0' })), false);
   assert.equal(closed({ capabilities: CAP.SYS_ADMIN }), false);

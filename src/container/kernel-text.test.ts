@@ -19,6 +19,8 @@ test('uid_map: only one extent that is not the host’s own is a range', () => {
   assert.deepEqual(rangeOf(one), { base: 200_000, length: 65_534 });
   const host = parseUidMap('         0          0 4294967295\n');
   assert.equal(isIdentityMap(host), true);
+  for (const text of ['1 0 4294967294', '0 1 4294967294', '0 0 4294967294', '0 0 10\n10 10 10', ''])
+    assert.equal(isIdentityMap(parseUidMap(text)), false, text);
   assert.equal(rangeOf(host), undefined);
   assert.equal(rangeOf(parseUidMap('0 200000 10\n10 300000 10\n')), undefined);
   assert.equal(rangeOf(parseUidMap('')), undefined);
@@ -28,7 +30,13 @@ test('uid_map: hostile text is refused', () => {
   for (const text of ['0 1', '0 1 0', '0 -1 5', '0 1 2 3', '0 4294967295 2', '0 1 4294967296', 'x', '0 1 1e3']) {
     assert.throws(() => parseUidMap(text), malformed, text);
   }
+  assert.equal(parseUidMap('0 1 1\n'.repeat(340)).length, 340);
   assert.throws(() => parseUidMap('0 1 1\n'.repeat(341)), malformed);
+  const most = '4294967295';
+  for (const text of [`0 ${most} 1`, `${most} 0 1`, `1 1 ${most}`, `\t0  1 1 \n\n \n`])
+    assert.equal(parseUidMap(text).length, 1);
+  for (const text of [`0 ${most} 2`, `${most} 0 2`, `01234567890 0 1`, `0 01234567890 1`, `0 1 01234567890`, '011 1'])
+    assert.throws(() => parseUidMap(text), malformed, text);
 });
 
 test('cgroup: both managers, and cgroups that a container makes below its own', () => {
@@ -117,6 +125,18 @@ test('mountinfo: hostile text is refused', () => {
     '1 2 0:1 / /m - tmpfs none rw',
     `${good} more`,
     good.replace('0:1', '0-1'),
+    good.replace('0:1', 'x0:1'),
+    good.replace('0:1', '0:1x'),
+    good.replace('0:1', '01234567890:1'),
+    good.replace('0:1', '0:01234567890'),
+    good.replace('/m', '/m\\0401'.slice(0, 4)),
+    '1 2 0:1 / /m rw -',
+    '1 2 0:1 / /m rw - tmpfs',
+    '1 2 0:1 / /m rw - tmpfs none',
+    '1 2 0:1 / /m rw x tmpfs none rw',
+    '- 2 0:1 / /m rw tmpfs none rw',
+    good.replace('1 2', '1x 2'),
+    good.replace('1 2', '01234567890 2'),
     good.replace('/m', 'm'),
     good.replace('/m', '/m\\9'),
     good.replace('/m', '/m\\400'),
@@ -124,7 +144,14 @@ test('mountinfo: hostile text is refused', () => {
     '\n \n',
   ];
   for (const line of bad) assert.throws(() => parseMountInfo(bytes(`${line}\n`)), malformed, line);
+  assert.equal(parseMountInfo(bytes(`${good}\n`.repeat(4096))).length, 4096);
   assert.throws(() => parseMountInfo(bytes(`${good}\n`.repeat(4097))), malformed);
+  const filled = (length: number) => bytes(`${good},${'x'.repeat(length - good.length - 1)}\n`);
+  assert.equal(parseMountInfo(filled(65_536)).length, 1);
+  assert.throws(() => parseMountInfo(filled(65_537)), malformed);
+  const fields = (count: number) => bytes(`1 2 0:1 / /m rw ${'x:1 '.repeat(count - 10)}- tmpfs none rw\n`);
+  assert.equal(parseMountInfo(fields(65)).length, 1);
+  assert.throws(() => parseMountInfo(fields(66)), malformed);
   assert.throws(() => parseMountInfo(bytes(`${good},${'x'.repeat(70_000)}\n`)), malformed);
 });
 
@@ -139,6 +166,14 @@ test('no bytes crash the mountinfo parser', () => {
       }
     }),
   );
+});
+
+test('path text shows what can be printed as it is, and of the rest each byte', () => {
+  assert.equal(
+    pathText(Uint8Array.of(0x1f, 0x20, 0x5b, 0x5c, 0x5d, 0x7e, 0x7f, 0x0a, 0xff)),
+    '\\x1f [\\x5c]~\\x7f\\x0a\\xff',
+  );
+  assert.equal(pathText(Buffer.from('caf\u00e9')), pathText(Buffer.from('caf\u00e9')));
 });
 
 test('path text is injective', () => {
@@ -168,7 +203,16 @@ test('status: capabilities and filter; a field that is missing, doubled or malfo
     assert.throws(() => parseProcessStatus([...STATUS, line].join('\n')), malformed, line);
     assert.throws(() => parseProcessStatus(STATUS.with(index, `${line}x`).join('\n')), malformed, line);
   }
-  assert.throws(() => parseProcessStatus('x'.repeat(70_000)), malformed);
+  const padded = (length: number) => `${STATUS.join('\n')}\n`.padEnd(length, 'x');
+  assert.equal(parseProcessStatus(padded(65_536)).pid, 172);
+  assert.throws(() => parseProcessStatus(padded(65_537)), malformed);
+  const withPid = (text: string) => parseProcessStatus(STATUS.with(1, `Pid:\t${text}`).join('\n')).pid;
+  assert.equal(withPid('4294967295'), 4_294_967_295);
+  for (const text of ['4294967296', '00000000001', 'x1', '1x', '-1', ''])
+    assert.throws(() => withPid(text), malformed, text);
+  const withMask = (text: string) => parseProcessStatus(STATUS.with(-5, `CapEff:\t${text}`).join('\n')).effective;
+  for (const text of ['x00000000000405fb', '00000000000405fb0', '0000000000405fb', '00000000000405FB'])
+    assert.throws(() => withMask(text), malformed, text);
   const ids = (text: string) => STATUS.map((line) => (line.startsWith('Uid') ? `Uid:\t${text}` : line)).join('\n');
   assert.equal(parseProcessStatus(ids('1\t2\t3\t4')).uid, 2);
   for (const text of ['1', '1\t2', '1\t2\t3', '1\t2\t3\t4\t5', '1\t\t3\t4'])
@@ -179,4 +223,9 @@ test('start ticks: a name can hold parentheses and spaces', () => {
   const fields = Array.from({ length: 30 }, (_, index) => index + 3).join(' ');
   assert.equal(parseStartTicks(`12 (a) b) ${fields}\n`), 22n);
   assert.throws(() => parseStartTicks('12 (app) S 1'), malformed);
+  const ticks = (text: string) => parseStartTicks(`12 (app) ${fields.replace(' 22 ', ` ${text} `)}`);
+  assert.equal(ticks('12345678901234567890'), 12_345_678_901_234_567_890n);
+  assert.equal(ticks('7'), 7n);
+  for (const text of ['-1', 'x', '1x', 'x1', '123456789012345678901'])
+    assert.throws(() => ticks(text), malformed, text);
 });

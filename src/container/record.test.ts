@@ -10,6 +10,7 @@ import {
   IdExtentSchema,
   LabelSchema,
   MountSchema,
+  RecordSchema,
   type EnvironmentName_Relation as Relation,
 } from '../proto/lacre/v1/record_pb.ts';
 import {
@@ -21,6 +22,7 @@ import {
   makeContainer,
   makeRecord,
 } from './record.ts';
+import { SOURCE_KINDS } from './record-check.ts';
 
 const ID = 'a'.repeat(64);
 
@@ -131,6 +133,122 @@ test('every field is held to its form, on reading and on writing', () => {
     refuses('container.malformed', raw(sample(over)), field);
     assert.throws(() => encodeContainer(sample(over)), { code: 'container.malformed' }, field);
   }
+});
+
+test('every text and every list has its bound, and may have just so much', () => {
+  const long = (length: number) => 'x'.repeat(length);
+  const plain = { target: '/', type: 'tmpfs', root: '/', sourceKind: 'root', peer: '0:43' };
+  const mount = (over: MessageInitShape<typeof MountSchema>) => ({
+    mounts: [create(MountSchema, { ...plain, ...over })],
+  });
+  const label = (name: string, value: string) => ({ labels: [create(LabelSchema, { name, value })] });
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `n${String(n).padStart(5, '0')}`);
+  const variable = (name: string) => create(EnvironmentNameSchema, { name, relation: 1 });
+  const extents = (count: number) =>
+    Array.from({ length: count }, (_, n) => create(IdExtentSchema, { outside: n, length: 1 }));
+  const bounded: [string, number, (size: number) => Partial<Container>][] = [
+    ['name', 1024, (size) => ({ name: long(size) })],
+    ['image_name', 1024, (size) => ({ imageName: long(size) })],
+    ['cwd', 8192, (size) => ({ cwd: long(size) })],
+    ['engine', 32, (size) => ({ engine: long(size) })],
+    ['argv', 32_768, (size) => ({ argv: [long(size)] })],
+    ['argv', 1024, (size) => ({ argv: names(size) })],
+    ['environment', 32_768, (size) => ({ environment: [variable(long(size))] })],
+    ['environment', 1024, (size) => ({ environment: names(size).map(variable) })],
+    ['mounts', 8192, (size) => mount({ target: `/${long(size - 1)}` })],
+    ['mounts', 8192, (size) => mount({ root: long(size) })],
+    ['mounts', 8192, (size) => mount({ superOptions: long(size) })],
+    ['mounts', 64, (size) => mount({ type: long(size), superOptions: '' })],
+    ['mounts', 4096, (size) => ({ mounts: Array.from({ length: size }, () => create(MountSchema, plain)) })],
+    ['devices', 8192, (size) => ({ devices: [long(size)] })],
+    ['devices', 1024, (size) => ({ devices: names(size) })],
+    ['labels', 4096, (size) => label(long(size), '')],
+    ['labels', 4096, (size) => label('', long(size))],
+    ['labels', 1024, (size) => ({ labels: names(size).map((name) => create(LabelSchema, { name, value: '' })) })],
+    ['uid_map', 340, (size) => ({ uidMap: extents(size) })],
+  ];
+  for (const [field, most, made] of bounded) {
+    decodeContainer(raw(sample(made(most))));
+    refuses('container.malformed', raw(sample(made(most + 1))), field);
+  }
+  const holds = (over: Partial<Container>, field: string) => refuses('container.malformed', raw(sample(over)), field);
+  holds({ devices: ['\0'] }, 'devices');
+  holds(label('\0', ''), 'labels');
+  holds(label('', '\0'), 'labels');
+  holds(mount({ root: '\0' }), 'mounts');
+  holds(mount({ type: '' }), 'mounts');
+});
+
+test('names, digests and numbers have one form each', () => {
+  const digest = `sha256:${'1'.repeat(64)}`;
+  const plain = { target: '/', type: 'overlay', root: '/', sourceKind: 'root' };
+  const peer = (text: string) => ({ mounts: [create(MountSchema, { ...plain, peer: text })] });
+  const uidMap = (inside: number, outside: number, length: number) => ({
+    uidMap: [create(IdExtentSchema, { inside, outside, length })],
+  });
+  const kinds = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'time', 'user', 'uts'];
+  const good: Partial<Container>[] = [
+    { configDigest: digest, sandboxId: 'b'.repeat(64), engine: 'a', hostNamespaces: kinds },
+    { engine: 'cri-o2' },
+    ...['0:4', '4:0', '1234567890:1234567890'].map(peer),
+    ...[...SOURCE_KINDS].map((sourceKind) => ({
+      mounts: [create(MountSchema, { ...plain, peer: '0:1', sourceKind })],
+    })),
+    uidMap(0xffff_ffff, 0, 1),
+    uidMap(0, 0xffff_ffff, 1),
+    uidMap(1, 1, 0xffff_ffff),
+    {
+      environment: [1, 2, 3, 4].map((relation) =>
+        create(EnvironmentNameSchema, { name: `n${relation}`, relation: relation as Relation }),
+      ),
+    },
+  ];
+  for (const over of good) decodeContainer(raw(sample(over)));
+  assert.deepEqual([...SOURCE_KINDS], ['root', 'kernel', 'tmpfs', 'engine', 'volume', 'bind', 'engine-socket']);
+  const bad: [string, Partial<Container>][] = [
+    ...[`x${ID}`, `${ID}a`, `${'g'.repeat(64)}`].map((id): [string, Partial<Container>] => ['id', { id }]),
+    ...[`x${digest}`, `${digest}1`, digest.replace('1', 'G'), digest.slice(1)].flatMap(
+      (text): [string, Partial<Container>][] => [
+        ['manifest_digest', { manifestDigest: text }],
+        ['config_digest', { configDigest: text }],
+      ],
+    ),
+    ...['1podman', 'Podman', 'pod man', 'podman\n', ' podman'].map((engine): [string, Partial<Container>] => [
+      'engine',
+      { engine },
+    ]),
+    ...['', ':', '0:', ':0', 'x:1', '1:x', ' 0:1', '0:1 ', '12345678901:1', '1:12345678901'].map(
+      (text): [string, Partial<Container>] => ['mounts', peer(text)],
+    ),
+    ['host_namespaces', { hostNamespaces: ['net', 'ipc'] }],
+    ['host_namespaces', { hostNamespaces: ['net', 'net'] }],
+    ['host_namespaces', { hostNamespaces: [...kinds, 'zzz'] }],
+    ['uid_map', uidMap(0, 0, 0)],
+    ['uid_map', uidMap(0xffff_ffff, 0, 2)],
+    ['uid_map', uidMap(0, 0xffff_ffff, 2)],
+    ['devices', { devices: ['a', 'a'] }],
+  ];
+  for (const [field, over] of bad) refuses('container.malformed', raw(sample(over)), field);
+});
+
+test('a record is held to its form too', () => {
+  const fields = { containerSha256: new Uint8Array(32), containerId: ID };
+  const check = (over: Parameters<typeof makeRecord>[0], field?: string) => {
+    const bytes = toBinary(RecordSchema, makeRecord({ ...fields, ...over }));
+    if (field === undefined) return decodeRecord(bytes);
+    return assert.throws(
+      () => decodeRecord(bytes),
+      (error) => isLacreError(error, 'container.malformed') && error.details['field'] === field,
+    );
+  };
+  check({ executable: 'x'.repeat(8192) });
+  for (const flag of ['isInitFamily', 'joinedByExec'] as const) check({ [flag]: true });
+  check({ version: 2 }, 'version');
+  check({ containerSha256: new Uint8Array(33) }, 'container_sha256');
+  for (const containerId of ['', `${ID}a`, ID.toUpperCase()]) check({ containerId }, 'container_id');
+  check({ executable: 'x'.repeat(8193) }, 'executable');
+  check({ executable: '\0' }, 'executable');
+  check({ isInitFamily: true, joinedByExec: true }, 'is_init_family');
 });
 
 test('a record of a process that was executed in can not be of the first one’s family', () => {
