@@ -310,6 +310,20 @@ test('a violation takes exact from whoever could change what it executes', () =>
   );
 });
 
+test('a violation among entries that no quote covers takes exact as well', () => {
+  const { s } = running();
+  const writable = s.container('writable', B, {
+    rootReadOnly: false,
+    mounts: [mountOf('/', 'overlay', 'root', { peer: '0:7' })],
+  });
+  s.ran(B, '/app/orders', 'orders');
+  assert.ok(s.judge(writable).selectors.includes('lacre:attribution:exact'));
+  const { violations } = running().s.violation().epoch;
+  const lost = s.judge(writable, undefined, { laterViolations: violations });
+  assert.deepEqual(codesOf(lost), ['container.attribution.lost']);
+  assert.ok(lost.selectors.includes('lacre:attribution:shared'));
+});
+
 test('a host that failed takes its containers with it, and says why', () => {
   const { s, c } = running();
   s.hostRan('/tmp/evil', 'evil');

@@ -123,6 +123,25 @@ test('a root hash on the command line is nothing unless the kernel checks the ro
   assert.equal(lacks(bootedWith(`${reference.boot.commandLines[0]} ${created}`, verityTable('a'))), false);
   for (const table of [verityTable('b'), verityTable('a', ',verity_mode=logging'), verityTable('a', ',num_targets=2')])
     assert.equal(lacks(bootedWith(line, table)), true);
+  const names: [string, string][] = [
+    ['target_name=verity', 'target_name=linear'],
+    ['verity_algorithm=sha256', 'verity_algorithm=sha1'],
+    ['target_begin=0', 'target_begin=8'],
+    ['num_targets=1', 'num_targets=0'],
+    ['hash_failed=V', 'hash_failed=C'],
+    ['root_digest=', 'root_digest=z'],
+    [',root_digest=', ',root='],
+    ['root_digest=', 'text without a value;root='],
+  ];
+  for (const [from, to] of names) {
+    const text = Buffer.from(verityTable('a').buffer ?? []).toString();
+    const buffer = Buffer.from(text.replace(from, to));
+    assert.equal(lacks(bootedWith(line, { kind: 'buffer', buffer })), true, to);
+  }
+  assert.equal(lacks(bootedWith(line, { kind: 'buffer' })), true);
+  const started = bootedWith(line, verityTable('a'));
+  started.host = { ...started.host, nextInit: '/sbin/other' };
+  assert.equal(lacks(started), true, 'its first program did not run');
   const late = bootedWith(line).entry('dm_table_load', 'table', verityTable('a'));
   assert.equal(lacks(late), true, 'mapped when the first program of the root had run');
   const named = verityTable('b');

@@ -172,14 +172,15 @@ function memoryReasons(line: CommandLineFacts | undefined): Finding[] {
 function rootReasons(line: CommandLineFacts | undefined, { reference, epoch }: GradeInput): Finding[] {
   const wanted = line?.rootDigestHex;
   if (wanted === undefined) return [none('appraisal.root.unverified', 'no dm-verity root hash is on the command line')];
-  const started = nextInitOf(reference, epoch)?.index ?? 0;
+  const started = nextInitOf(reference, epoch);
   const isMapped = epoch.host.sightings.list.some(({ kind, path, index, buffer }) => {
-    if (kind !== 'buffer' || path !== 'dm_table_load' || index > started || buffer === undefined) return false;
-    const table = readVerityTable(buffer);
+    if (kind !== 'buffer' || path !== 'dm_table_load' || started === undefined || index > started.index) return false;
+    const table = readVerityTable(buffer ?? new Uint8Array());
     return table?.rootDigestHex === wanted && table.enforces;
   });
   if (isMapped) return [];
-  const detail = `no verity table with the root hash of the command line was loaded before ${reference.nextInit || 'the first program'}`;
+  const detail =
+    'no verity table with the root hash of the command line was loaded before the first program of the root';
   return [none('appraisal.root.unverified', detail)];
 }
 

@@ -15,18 +15,16 @@ export function readVerityTable(measured: Uint8Array): VerityTable | undefined {
   const fields = new Map<string, string>();
   for (const field of Buffer.from(measured).toString('latin1').split(/[,;]/)) {
     const at = field.indexOf('=');
-    if (at < 0) continue;
-    const name = field.slice(0, at);
-    if (fields.has(name)) return undefined; // more than one target
+    const name = field.slice(0, Math.max(at, 0));
+    if (at > 0 && fields.has(name)) return undefined; // more than one target
     fields.set(name, field.slice(at + 1));
   }
-  const rootDigestHex = fields.get('root_digest') ?? '';
   const isVerity =
     fields.get('num_targets') === '1' &&
     fields.get('target_begin') === '0' &&
     fields.get('target_name') === 'verity' &&
-    fields.get('verity_algorithm') === 'sha256' &&
-    /^[0-9a-f]{64}$/.test(rootDigestHex);
-  if (!isVerity) return undefined;
+    fields.get('verity_algorithm') === 'sha256';
+  const rootDigestHex = fields.get('root_digest');
+  if (!isVerity || rootDigestHex === undefined || !/^[0-9a-f]{64}$/.test(rootDigestHex)) return undefined;
   return { rootDigestHex, enforces: fields.get('verity_mode') !== 'logging' && fields.get('hash_failed') === 'V' };
 }
