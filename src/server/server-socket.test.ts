@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { isLacreError } from '../lacre-error.ts';
 import { listenOnSocket } from './server-socket.ts';
+import { startSocketListener } from './server-socket-listener.ts';
 
 function place(context: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'lacre-socket-'));
@@ -83,4 +84,23 @@ test('anything else in its place, or a path that cannot be, is told', async (con
   assert.ok(existsSync(file));
   await assert.rejects(listenOnSocket(server(context), join(file, 'below', 'a.sock')), failed);
   await assert.rejects(listenOnSocket(server(context), join(folder, 'x'.repeat(120))), failed);
+});
+
+test('a connection that only drips bytes ends when it has had no stream for too long', async (context) => {
+  const listener = await startSocketListener({ socket: join(place(context), 'admin.sock') }, [], {
+    pingMs: 10_000,
+    idleMs: 200,
+  });
+  context.after(() => listener.close());
+  const socket = connect(listener.socket);
+  const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  let sent = 0;
+  const timer = setInterval(() => {
+    sent += 1;
+    if (sent <= preface.length && !socket.destroyed) socket.write(preface.subarray(sent - 1, sent));
+  }, 50);
+  socket.on('error', () => undefined);
+  await once(socket, 'close', { signal: AbortSignal.timeout(10_000) });
+  clearInterval(timer);
+  assert.ok(sent > 0);
 });

@@ -615,6 +615,12 @@ export class ScriptedSession {
     this.#wake();
   }
 
+  /** A message as it is, unknown fields too. */
+  sendRaw(message: AttestRequest): void {
+    this.#outgoing.push(message);
+    this.#wake();
+  }
+
   /** The next message of a kind that was not taken yet; fails where the stream ends first, or after five seconds. */
   async next<C extends Case>(kind: C, timeoutMs = 5_000): Promise<ValueOf<C>> {
     const deadline = performance.now() + timeoutMs;
