@@ -78,7 +78,7 @@ export function judgeName(sighting: Sighting): Fault | undefined {
   if (digestState === 'refused' || algorithm !== 'sha256') {
     return fault(
       'ima.digest.weak',
-      `${path} was measured by ${algorithm || 'an algorithm that is refused'}, not by sha256`,
+      `${path} was measured by ${algorithm || 'an algorithm that is refused'}, not by sha256: its kernel was started without ima_hash=sha256`,
     );
   }
   return undefined;

@@ -109,10 +109,23 @@ endAgent:
        waiting = waiting | (set & ~ended)
 #endif
      }
-  /* Due: requests wait, or something is to be confirmed. The nonce may be old by the time the chip has signed. */
+  /*
+   * Due: requests wait, or something is to be confirmed. A quote whose nonce has died while the chip signed, or while the
+   * last evidence was judged, is not sent: it is made anew with the next nonce. One that is sent may come too late yet.
+   */
   :: !gone && supply && !flying && (waiting | toConfirm) && nfull(up) -> atomic {
-       inFlight = waiting; waiting = 0; flying = 1; supply = 0; quoted = 1;
-       up!evidence(inFlight, toConfirm, supplyMade); toConfirm = 0 }
+       supply = 0;
+       if
+       :: now - supplyMade > NONCE_LIFE ->
+#ifdef DEAD_QUOTE_FORGETS
+          waiting = 0
+#else
+          skip
+#endif
+       :: else ->
+          inFlight = waiting; waiting = 0; flying = 1; quoted = 1;
+          up!evidence(inFlight, toConfirm, supplyMade); toConfirm = 0
+       fi }
   od
 }
 
