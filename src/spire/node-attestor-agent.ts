@@ -1,4 +1,3 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { openWhenUsed } from '../agent/agent-parts.ts';
@@ -9,14 +8,14 @@ import { StateDir } from '../agent/state-dir.ts';
 import { TpmClient } from '../agent/tpm-client.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
-import { SpireChallengeSchema, type VerifyNodeChallenge } from '../proto/lacre/v1/spire_pb.ts';
+import type { VerifyNodeChallenge } from '../proto/lacre/v1/spire_pb.ts';
 import {
   type Challenge,
   type PayloadOrChallengeResponse,
   NodeAttestor as Service,
 } from '../proto/spire/plugin/agent/nodeattestor/v1/nodeattestor_pb.ts';
 import { AgentHalfConfigSchema } from './node-config.ts';
-import { batchesOf, evidenceOf, helloOf, messageOf, outOfOrder, stepsOf } from './node-evidence.ts';
+import { batchesOf, evidenceOf, helloOf, messageOf, outOfOrder, parseChallenge, stepsOf } from './node-evidence.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import type { Plugin } from './plugin-runtime.ts';
 import { statusOf } from './plugin-status.ts';
@@ -137,14 +136,5 @@ async function nextChallenge(challenges: AsyncIterator<Challenge>) {
   const next = await challenges.next();
   if (next.done === true)
     throw new LacreError('spire.node.refused', 'spire-server ended the attestation; its log says why');
-  try {
-    return fromBinary(SpireChallengeSchema, next.value.challenge).step;
-  } catch (cause) {
-    throw new LacreError(
-      'spire.node.protocol',
-      "spire-server's challenge is none of plugin lacre_tpm's",
-      {},
-      { cause },
-    );
-  }
+  return parseChallenge(next.value.challenge);
 }

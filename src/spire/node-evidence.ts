@@ -1,11 +1,16 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { NodeKeys } from '../agent/enrolment.ts';
 import { observeNode } from '../agent/evidence-observation.ts';
 import type { AttestationTpm } from '../agent/evidence-tpm.ts';
 import { CHUNK_BYTES, type MeasurementList } from '../agent/measurement-list.ts';
 import { LacreError } from '../lacre-error.ts';
 import { type EnrolRequest, EnrolRequestSchema } from '../proto/lacre/v1/node_pb.ts';
-import { SpireStepsSchema, type VerifyNodeChallenge } from '../proto/lacre/v1/spire_pb.ts';
+import {
+  type SpireChallenge,
+  SpireChallengeSchema,
+  SpireStepsSchema,
+  type VerifyNodeChallenge,
+} from '../proto/lacre/v1/spire_pb.ts';
 import {
   type PayloadOrChallengeResponse,
   PayloadOrChallengeResponseSchema,
@@ -15,6 +20,8 @@ import { VERSION } from '../version.ts';
 
 /** SPIRE takes 4 MiB; a message holds steps up to about this size. */
 const MESSAGE_BYTES = 2 * 1024 * 1024;
+/** A credential, an encrypted secret and a nonce. */
+const MAX_CHALLENGE_BYTES = 64 * 1024;
 
 /** What begins an attestation: keys and certificates, nothing that is proven yet. */
 export function helloOf(keys: NodeKeys): EnrolRequest {
@@ -84,6 +91,18 @@ export async function* batchesOf(
     bytes += length;
   }
   yield { batch, more: false };
+}
+
+/** What spire-server's half asks, well-formed and untrusted. Codes: spire.node.protocol. */
+export function parseChallenge(bytes: Uint8Array): SpireChallenge['step'] {
+  if (bytes.length > MAX_CHALLENGE_BYTES)
+    throw new LacreError('spire.node.protocol', `a challenge is longer than ${MAX_CHALLENGE_BYTES} bytes`);
+  try {
+    return fromBinary(SpireChallengeSchema, bytes).step;
+  } catch (cause) {
+    const sentence = "spire-server's challenge is none of plugin lacre_tpm's";
+    throw new LacreError('spire.node.protocol', sentence, {}, { cause });
+  }
 }
 
 /** A message of SPIRE that holds steps. */

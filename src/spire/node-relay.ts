@@ -1,4 +1,5 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { LacreError } from '../lacre-error.ts';
 import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
 import {
@@ -19,6 +20,8 @@ import { selectorValues } from './workload-selectors.ts';
 
 /** Steps of one message of SPIRE: a few chunks of 512 KiB, hello or evidence. */
 const MAX_STEPS = 64;
+/** A certificate and eight issuers of 16 KiB each, and the keys. */
+const MAX_PAYLOAD_BYTES = 256 * 1024;
 const ATTESTATION_MS = 150_000;
 
 /** Where an attestation is judged. */
@@ -111,13 +114,35 @@ async function nextSteps(
     throw new LacreError('spire.node.protocol', 'the node ended the attestation before its evidence came');
   const { request } = next.value;
   if (request.case !== wanted) throw new LacreError('spire.node.protocol', `SPIRE sent no ${wanted} where one is due`);
+  return parseSteps(request.value, wanted);
+}
+
+/**
+ * What a node sent, well-formed and untrusted. Codes: spire.node.protocol.
+ * @param kind a payload holds the hello alone, so it is short
+ */
+export function parseSteps(bytes: Uint8Array, kind: 'payload' | 'challengeResponse'): SpireSteps {
+  if (kind === 'payload' && bytes.length > MAX_PAYLOAD_BYTES)
+    throw new LacreError('spire.node.protocol', `the node's payload is longer than ${MAX_PAYLOAD_BYTES} bytes`);
   try {
-    const steps = fromBinary(SpireStepsSchema, request.value);
-    if (steps.steps.length > 0 && steps.steps.length <= MAX_STEPS) return steps;
+    const count = countSteps(bytes);
+    if (count > 0 && count <= MAX_STEPS) return fromBinary(SpireStepsSchema, bytes);
   } catch (cause) {
     throw new LacreError('spire.node.protocol', "the node's payload is none of plugin lacre_tpm's", {}, { cause });
   }
   throw new LacreError('spire.node.protocol', `a message of the node has 1 to ${MAX_STEPS} steps`);
+}
+
+/** Before anything is made of them: four megabytes may hold two million. Throws where it is no protobuf. */
+function countSteps(bytes: Uint8Array): number {
+  const reader = new BinaryReader(bytes);
+  let count = 0;
+  while (reader.pos < reader.len && count <= MAX_STEPS) {
+    const [field, wireType] = reader.tag();
+    if (field === SpireStepsSchema.field.steps.number) count += 1;
+    reader.skip(wireType, field);
+  }
+  return count;
 }
 
 async function nextResponse(responses: AsyncIterator<VerifyNodeResponse>): Promise<VerifyNodeResponse['step']> {
