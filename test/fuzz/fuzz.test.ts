@@ -12,7 +12,8 @@ import type { FuzzTarget } from './engine/target.ts';
 
 /** What is called like a parser and reads no foreign bytes itself. */
 const EXCUSED: Readonly<Record<string, string>> = {
-  'src/agent/container-watch-process.ts#readProcesses': 'reads files of /proc; the container- targets have what is in them',
+  'src/agent/container-watch-process.ts#readProcesses':
+    'reads files of /proc; the container- targets have what is in them',
   'src/agent/evidence-observation.ts#readEventLog': 'reads a file; boot-event-log has what is in it',
   'src/agent/evidence-tpm.ts#readIntermediates': 'an interface',
   'src/agent/measurement-list.ts#read': 'reads a file; ima-list has what is in it',
