@@ -1,18 +1,24 @@
 import { Sha256Lanes } from '../bytes/sha256-lanes.ts';
 
-/** Entries that are hashed together: their digests four at a time, then the folds one after the other. */
-const ENTRIES = 64;
 const LANES = 4;
 
 /** Entries of one buffer whose folds were put off, because hashing many at once costs a good deal less for each. */
 export class FoldQueue {
-  readonly #slots = new Uint8Array(ENTRIES);
-  readonly #starts = new Int32Array(ENTRIES);
-  readonly #ends = new Int32Array(ENTRIES);
+  /** Entries that are hashed together: their digests four at a time, then the folds one after the other. */
+  static readonly ENTRIES: number = 64;
+  readonly #slots = new Uint8Array(FoldQueue.ENTRIES);
+  readonly #starts = new Int32Array(FoldQueue.ENTRIES);
+  readonly #ends = new Int32Array(FoldQueue.ENTRIES);
   #lanes: Sha256Lanes | undefined;
   #buffer: Uint8Array | undefined;
   #owner: object | undefined;
   #length = 0;
+
+  /** Puts the module together that hashes; otherwise it is with the first run. */
+  prepare(): Sha256Lanes {
+    this.#lanes ??= new Sha256Lanes();
+    return this.#lanes;
+  }
 
   get length(): number {
     return this.#length;
@@ -29,7 +35,12 @@ export class FoldQueue {
   fits(buffer: Uint8Array, start: number, end: number): boolean {
     if (this.#length === 0) return true;
     const first = this.#starts[0] as number;
-    return this.#length < ENTRIES && this.#buffer === buffer && start >= first && end - first <= Sha256Lanes.CAPACITY;
+    return (
+      this.#length < FoldQueue.ENTRIES &&
+      this.#buffer === buffer &&
+      start >= first &&
+      end - first <= Sha256Lanes.CAPACITY
+    );
   }
 
   /** An entry whose template data lies in `buffer` from `start` to `end`, for the PCR of a slot (0 to 2). */
@@ -41,18 +52,17 @@ export class FoldQueue {
     this.#length += 1;
   }
 
-  /** Folds all into `pcrs` (three of 32 bytes), and writes what each entry made of its PCR to `values` from `offset` on. */
-  run(pcrs: Uint8Array, values: Uint8Array, offset: number): void {
+  /** Folds all into `pcrs` (three of 32 bytes), and writes what each entry made of its PCR to `values`. */
+  run(pcrs: Uint8Array, values: Uint8Array): void {
     const count = this.#length;
     const buffer = this.#buffer;
     if (count === 0 || buffer === undefined) return;
-    this.#lanes ??= new Sha256Lanes();
-    const lanes = this.#lanes;
+    const lanes = this.prepare();
     const first = this.#starts[0] as number;
     lanes.load(buffer, first, this.#ends[count - 1] as number);
     lanes.setPcrs(pcrs);
     for (let at = 0; at < count; at += LANES) this.#runLanes(lanes, at, Math.min(LANES, count - at), first);
-    values.set(lanes.values(count), offset);
+    values.set(lanes.values(count));
     pcrs.set(lanes.pcrs());
     this.#clear();
   }

@@ -3,6 +3,7 @@ import { at } from '../bytes/at.ts';
 import { LacreError } from '../lacre-error.ts';
 import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 import { FoldQueue } from './fold-queue.ts';
+import { PrefixSegments } from './prefix-segments.ts';
 
 /** PCRs that the policy of a node measures into (DESIGN section 4). */
 export type ListPcr = 10 | 13 | 14;
@@ -17,15 +18,17 @@ export interface ListPcrs {
 
 /** Entries that no quote has proven yet: about 40 bytes are kept for each. */
 const MAX_PENDING = 1 << 21;
-/** Places of the PCRs in LIST_PCRS. */
-const SLOTS = [0, 1, 2] as const;
-const FIRST_CAPACITY = 64;
 /** One for all lists: none leaves anything in it. */
 const queue = new FoldQueue();
 
+/** Makes ready what the first list would wait for: some 20 ms. */
+export function prepareFolds(): void {
+  queue.prepare();
+}
+
 /**
  * The PCR values after each entry that no quote has proven yet. An entry costs two hashes and 37 bytes; the values at any
- * point are found by going back along the entries of each PCR.
+ * point are found by going back along the entries of each PCR. Entries are numbered through the list's life here.
  */
 export class PendingPrefixes {
   readonly bank: PcrBank;
@@ -36,39 +39,37 @@ export class PendingPrefixes {
   readonly #now: Buffer;
   /** A PCR's value, and the digest that is folded into it. */
   readonly #fold: Buffer;
-  /** For entry i: value of its PCR afterwards, which PCR (as index of LIST_PCRS), and the entry of that PCR before it. */
-  #values: Buffer;
-  #slots = new Uint8Array(FIRST_CAPACITY);
-  #before = new Int32Array(FIRST_CAPACITY);
+  /** What the queue has just computed. */
+  readonly #folded: Buffer;
+  readonly #entries: PrefixSegments;
   readonly #last: [number, number, number] = [-1, -1, -1];
-  #length = 0;
   readonly #bound: number;
 
   /** @param bound entries that may wait for their proof. */
   constructor(start: ListPcrs, bound: number = MAX_PENDING) {
     this.bank = bankOfWidth(start);
     this.#width = DIGEST_LENGTH[this.bank];
-    this.#values = Buffer.alloc(FIRST_CAPACITY * this.#width);
+    this.#entries = new PrefixSegments(this.#width);
     this.#bound = bound;
     this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
     this.#now = Buffer.concat(this.#base);
     this.#fold = Buffer.alloc(2 * this.#width);
+    this.#folded = Buffer.alloc(FoldQueue.ENTRIES * this.#width);
   }
 
   get length(): number {
-    return this.#length;
+    return this.#entries.length;
   }
 
   /** Folds the digest of the next entry (a latin1 character a byte) into its PCR. Throws ima.list.oversized. */
   extend(pcr: ListPcr, digest: string): void {
     this.finish();
     const [slot, width] = [slotOf(pcr), this.#width];
-    const index = this.#append(slot);
+    const number = this.#append(slot);
     this.#now.copy(this.#fold, 0, slot * width, (slot + 1) * width);
     this.#fold.write(digest, width, width, 'latin1');
-    const value = hash(this.bank, this.#fold, 'binary');
-    this.#now.write(value, slot * width, width, 'latin1');
-    this.#values.write(value, index * width, width, 'latin1');
+    this.#now.write(hash(this.bank, this.#fold, 'binary'), slot * width, width, 'latin1');
+    this.#entries.setValue(number, this.#now, slot * width);
   }
 
   /**
@@ -86,64 +87,38 @@ export class PendingPrefixes {
   /** Computes what `extendLater` has put off. */
   finish(): void {
     queue.take(this);
-    queue.run(this.#now, this.#values, (this.#length - queue.length) * this.#width);
+    const count = queue.length;
+    if (count === 0) return;
+    queue.run(this.#now, this.#folded);
+    this.#entries.setValues(this.#entries.end - count, this.#folded, count);
   }
 
   /** Walks from the whole back to none: see PrefixWalk. */
   walk(): PrefixWalk {
     this.finish();
-    return new PrefixWalk(this.#base, this.#values, this.#slots, this.#before, this.#length, [...this.#last]);
+    return new PrefixWalk(this.#base, this.#entries, this.length, [...this.#last]);
   }
 
   /** Values after the first `count` pending entries. */
   at(count: number): ListPcrs {
     this.finish();
-    const last = this.#last.map((at, slot) =>
-      at < count ? at : count === 0 ? -1 : this.#slots.lastIndexOf(slot, count - 1),
-    );
-    return new PrefixWalk(this.#base, this.#values, this.#slots, this.#before, count, last).pcrs();
+    const end = this.#entries.start + count;
+    const last = this.#last.map((at, slot) => (at < end ? at : this.#entries.lastOf(slot, end)));
+    return new PrefixWalk(this.#base, this.#entries, count, last).pcrs();
   }
 
   /** Takes the first `count` entries as proven: they are forgotten, and their PCR values become the start. */
   drop(count: number): void {
     const { pcr10, pcr13, pcr14 } = this.at(count);
     [pcr10, pcr13, pcr14].forEach((value, slot) => void at(this.#base, slot).set(value));
-    const left = this.#length - count;
-    const capacity = Math.max(FIRST_CAPACITY, left * 2);
-    const values = Buffer.alloc(capacity * this.#width);
-    this.#values.copy(values, 0, count * this.#width, this.#length * this.#width);
-    const slots = new Uint8Array(capacity);
-    slots.set(this.#slots.subarray(count, this.#length));
-    const before = new Int32Array(capacity);
-    for (let i = 0; i < left; i++) before[i] = Math.max(-1, (this.#before[count + i] as number) - count);
-    for (const slot of SLOTS) this.#last[slot] = Math.max(-1, this.#last[slot] - count);
-    this.#values = values;
-    this.#slots = slots;
-    this.#before = before;
-    this.#length = left;
+    this.#entries.drop(count);
   }
 
   #append(slot: 0 | 1 | 2): number {
-    const index = this.#length;
-    if (index >= this.#bound) throw tooMany(this.#bound);
-    if (index >= this.#slots.length) this.#grow();
-    this.#slots[index] = slot;
-    this.#before[index] = this.#last[slot];
-    this.#last[slot] = index;
-    this.#length = index + 1;
-    return index;
-  }
-
-  #grow(): void {
-    const values = Buffer.alloc(this.#values.length * 2);
-    this.#values.copy(values);
-    const slots = new Uint8Array(this.#slots.length * 2);
-    slots.set(this.#slots);
-    const before = new Int32Array(this.#before.length * 2);
-    before.set(this.#before);
-    this.#values = values;
-    this.#slots = slots;
-    this.#before = before;
+    if (this.length >= this.#bound) throw tooMany(this.#bound);
+    const number = this.#entries.append(slot, this.#last[slot]);
+    this.#last[slot] = number;
+    return number;
   }
 }
 
@@ -156,24 +131,14 @@ export class PrefixWalk {
   readonly #base: readonly Buffer[];
   /** Bytes of a value. */
   readonly #width: number;
-  readonly #values: Buffer;
-  readonly #slots: Uint8Array;
-  readonly #before: Int32Array;
+  readonly #entries: PrefixSegments;
   readonly #last: number[];
 
-  constructor(
-    base: readonly Buffer[],
-    values: Buffer,
-    slots: Uint8Array,
-    before: Int32Array,
-    count: number,
-    last: number[],
-  ) {
+  /** @param last number of each PCR's last entry among the first `count`; below the first pending one: none. */
+  constructor(base: readonly Buffer[], entries: PrefixSegments, count: number, last: number[]) {
     this.#base = base;
     this.#width = at(base, 0).length;
-    this.#values = values;
-    this.#slots = slots;
-    this.#before = before;
+    this.#entries = entries;
     this.count = count;
     this.#last = last;
   }
@@ -181,8 +146,9 @@ export class PrefixWalk {
   /** Steps back over the last entry. Returns the PCR whose value thereby changes. */
   back(): ListPcr {
     this.count -= 1;
-    const slot = this.#slots[this.count] as number;
-    this.#last[slot] = this.#before[this.count] as number;
+    const number = this.#entries.start + this.count;
+    const slot = this.#entries.slot(number);
+    this.#last[slot] = this.#entries.before(number);
     return LIST_PCRS[slot] as ListPcr;
   }
 
@@ -190,8 +156,8 @@ export class PrefixWalk {
   copyPcr(pcr: ListPcr, target: Buffer, offset: number): void {
     const slot = slotOf(pcr);
     const last = this.#last[slot] as number;
-    if (last < 0) at(this.#base, slot).copy(target, offset);
-    else this.#values.copy(target, offset, last * this.#width, (last + 1) * this.#width);
+    if (last < this.#entries.start) at(this.#base, slot).copy(target, offset);
+    else this.#entries.copyValue(last, target, offset);
   }
 
   pcrs(): ListPcrs {

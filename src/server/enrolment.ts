@@ -111,7 +111,7 @@ export async function receiveEvidence(
     } else if (step.case === 'list') {
       requireChunk(step.value);
       state ??= begin();
-      state.append(step.value);
+      await state.append(step.value);
       await nextTurn();
     } else if (step.case === 'evidence') {
       return { state: state ?? begin(), evidence: step.value };

@@ -2,9 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EpochAppraisal } from '../appraisal/epoch-appraisal.ts';
 import type { DomainBook } from '../container/domain-book.ts';
 import { type Owner, ownerOf } from '../container/owner.ts';
+import type { Pause } from '../ima/list-replay.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { LacreError } from '../lacre-error.ts';
 import { LIMITS } from './limits.ts';
+import { UnquotedEntries } from './unquoted-entries.ts';
 
 interface Orphan {
   readonly entry: Measurement;
@@ -32,7 +34,7 @@ export class EntrySorter {
   readonly #uidPoolBase: number;
   readonly #adopted = new Set<string>();
   #ahead = new EpochAppraisal();
-  #unquoted: Measurement[] = [];
+  readonly #unquoted = new UnquotedEntries();
   /** Those of the unquoted whose range nobody has told. */
   #strangers: Measurement[] = [];
   #orphans: Orphan[] = [];
@@ -69,17 +71,16 @@ export class EntrySorter {
   }
 
   /** A quote covers the list up to entry `to`, exclusive. Until all are sorted, the rest speaks against only. */
-  async settle(to: number, book: () => DomainBook, now: Date): Promise<void> {
+  async settle(to: number, book: () => DomainBook, now: Date, pause: Pause = nextTurn): Promise<void> {
     // Entries come in the order of the list, without a gap.
-    const count = Math.min(this.#unquoted.length, Math.max(0, to - (this.#unquoted[0]?.index ?? to)));
+    const count = Math.min(this.#unquoted.length, Math.max(0, to - this.#unquoted.first));
     for (let at = 0; at < count; at++) {
-      const entry = this.#unquoted[at];
-      if (entry !== undefined) this.#feedQuoted(entry, book(), now);
-      if (at % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await nextTurn();
+      this.#feedQuoted(this.#unquoted.get(at), book(), now);
+      if (at % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await pause();
     }
-    this.#unquoted = this.#unquoted.slice(count);
+    this.#unquoted.drop(count);
+    await this.#sortAhead(book, pause);
     this.#settled = true;
-    this.#sortAhead(book());
   }
 
   /** Whose entries came since the last call. */
@@ -145,10 +146,19 @@ export class EntrySorter {
     else this.#ahead.feed(entry, owner);
   }
 
-  #sortAhead(book: DomainBook): void {
-    if (this.#ahead.entries > 0) this.#ahead = new EpochAppraisal();
-    this.#strangers = [];
-    for (const entry of this.#unquoted) this.#feedAhead(entry, book);
+  /** Sorts anew what no quote covers. Until that is done, what was sorted before speaks against. */
+  async #sortAhead(book: () => DomainBook, pause: Pause): Promise<void> {
+    const ahead = this.#ahead.entries > 0 ? new EpochAppraisal() : this.#ahead;
+    const strangers: Measurement[] = [];
+    for (let at = 0; at < this.#unquoted.length; at++) {
+      const entry = this.#unquoted.get(at);
+      const owner = this.#owner(entry, book());
+      if (isUnknown(owner)) strangers.push(entry);
+      else ahead.feed(entry, owner);
+      if (at % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await pause();
+    }
+    this.#ahead = ahead;
+    this.#strangers = strangers;
   }
 
   #owner(entry: Measurement, book: DomainBook): Owner {

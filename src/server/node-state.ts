@@ -135,8 +135,8 @@ export class NodeState {
     return this.#passage;
   }
 
-  /** Takes the next bytes of the list: claims until a quote covers them. Codes: ima.*, server.limit. */
-  append(data: Uint8Array): void {
+  /** Takes the next bytes of the list, in turns: claims until a quote covers them. Codes: ima.*, server.limit. */
+  async append(data: Uint8Array): Promise<void> {
     if (data.length > LIMITS.chunkBytes) {
       throw new LacreError('server.limit', `a chunk has at most ${LIMITS.chunkBytes} bytes`, { length: data.length });
     }
@@ -147,8 +147,7 @@ export class NodeState {
         `the measurement list is longer than ${listBytes} bytes (limits.list_bytes)`,
       );
     }
-    const entries = this.#list.append(data);
-    this.#sorter.append(entries, this.#containers.book);
+    await this.#list.appendInTurns(data, (found) => this.#sorter.append(found, this.#containers.book), nextTurn);
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
+import { prepareFolds } from '../ima/pending-prefixes.ts';
 import { LacreError } from '../lacre-error.ts';
 import { openLog } from '../log.ts';
 import { adminLacreRoutes } from './admin-lacre.ts';
@@ -50,6 +51,7 @@ export async function startServer(
       const verifier = await startSocketListener(config.verifier, [nodeVerifierRoutes(deps)]);
       closers.push(() => verifier.close());
     }
+    prepareFolds();
     const nodes = createNodeListener(deps);
     closers.push(() => nodes.close());
     const address = await listen(nodes, config);

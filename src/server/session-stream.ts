@@ -207,7 +207,7 @@ export class Session implements OpenSession {
         `the list goes on at byte ${state.byteLength}, and a chunk is of ${chunk.offset}`,
       );
     }
-    state.append(chunk.data);
+    await state.append(chunk.data);
     const concerned = state.takeWorsened();
     if (concerned !== undefined) judgeAnew(this.#context, concerned);
     await nextTurn();

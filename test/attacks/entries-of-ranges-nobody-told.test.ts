@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { DomainBook } from '../../src/container/domain-book.ts';
 import { decodeContainer, encodeContainer } from '../../src/container/record.ts';
-import type { Measurement } from '../../src/ima/measurement.ts';
+import { MeasuredFile } from '../../src/ima/measured-file.ts';
+import { ListedMeasurement, type Measurement } from '../../src/ima/measurement.ts';
 import { NodeObservationSchema } from '../../src/proto/lacre/v1/record_pb.ts';
 import { EntrySorter } from '../../src/server/node-state-entries.ts';
 import { containerOf, POOL_BASE, uidOf } from '../simulator/scripted-node.ts';
@@ -17,20 +18,9 @@ const ENTRIES = 90_000;
 const observation = create(NodeObservationSchema, { unprivilegedUsernsClone: 1 });
 
 function entry(index: number, iuid: number): Measurement {
-  return {
-    index,
-    pcr: 10,
-    template: 'evm-sig',
-    kind: 'file',
-    path: `/bin/${index}`,
-    fileDigest: { algorithm: 'sha256', hex: index.toString(16).padStart(64, '0') },
-    digestState: 'usable',
-    violation: false,
-    iuid,
-    igid: iuid,
-    imode: 0o755,
-    endOffset: index,
-  };
+  const file = MeasuredFile.ofSha256(`/bin/${index}`, index.toString(16).padStart(64, '0'));
+  const place = { index, pcr: 10, template: 'evm-sig', violation: false, endOffset: index };
+  return new ListedMeasurement(file, place, { iuid, igid: iuid, imode: 0o755 });
 }
 
 function bookOf(...numbers: number[]): DomainBook {
