@@ -143,6 +143,38 @@ test('an attestation key needs a scheme with SHA-256, and no cipher', () => {
   assert.ok(verify({ scheme }));
 });
 
+test('an RSA key has the usual exponent, and a modulus as long as it says', () => {
+  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const bytes = forgePublicArea(publicKey, { attributes: EK_ATTRIBUTES, cipherBits: 128 });
+  const at = bytes.length - 256 - 2 - 4;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const spki = parsePublicArea(bytes).spki;
+  view.setUint32(at, 65_537);
+  assert.deepEqual(parsePublicArea(bytes).spki, spki, 'zero means the usual one');
+  for (const exponent of [1, 3, 65_536, 65_538, 0xffff_ffff]) {
+    view.setUint32(at, exponent);
+    assert.equal(
+      codeOf(() => parsePublicArea(bytes)),
+      'tpm.unsupported',
+      String(exponent),
+    );
+  }
+  view.setUint32(at, 0);
+  const head = bytes.subarray(0, at + 4);
+  const modulus = bytes.subarray(at + 6);
+  const sized = (part: Uint8Array) => new ByteWriter().bytes(head).sized16(part).finish();
+  assert.equal(
+    codeOf(() => parsePublicArea(sized(modulus.subarray(0, 255)))),
+    'tpm.malformed',
+  );
+  const weak = modulus.with(0, (modulus[0] ?? 0) & 0x7f);
+  assert.equal(
+    codeOf(() => parsePublicArea(sized(weak))),
+    'tpm.malformed',
+    'a modulus of 2047 bits',
+  );
+});
+
 test('each field of a storage key that is of no accepted kind is refused by its name', () => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const bytes = forgePublicArea(publicKey, { attributes: EK_ATTRIBUTES, cipherBits: 128 });

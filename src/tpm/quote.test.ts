@@ -3,7 +3,7 @@ import { constants, createHash, generateKeyPairSync, type KeyObject } from 'node
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AK_ATTRIBUTES, bitmapOf, forgeAttest, forgePublicArea, softSignature } from '../../test/simulator/soft-key.ts';
-import { fromHex } from '../bytes/hex.ts';
+import { fromHex, toHex } from '../bytes/hex.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import { isLacreError } from '../lacre-error.ts';
 import { parseQuote } from './attest.ts';
@@ -231,8 +231,24 @@ test('the qualified signer shows that the AK lives below this EK', () => {
   assert.equal(isEndorsementChild(Buffer.concat([fromHex('000b'), alone]), ek, input.key.area), true);
 });
 
+test('a verified quote says what the TPM said of its clock, its firmware and its key, whatever becomes of the bytes', () => {
+  const { key, verify } = softKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }), ALG.ECDSA);
+  const quote = verify({ clock: 77n, resetCount: 3, safe: 0 });
+  assert.deepEqual(quote.clock, { clock: 77n, resetCount: 3, restartCount: 0, safe: false });
+  assert.equal(verify({ safe: 1 }).clock.safe, true);
+  assert.deepEqual([quote.firmwareVersion, quote.keyNameHex], [7n, key.nameHex]);
+  assert.equal(key.nameHex, toHex(key.name));
+  const input = inputOf(sealed);
+  const attest = parseQuote(input.attest);
+  const before = structuredClone(attest);
+  input.attest.fill(0xff);
+  assert.deepEqual(attest, before);
+});
+
 test('nobody else makes a verified quote or key', () => {
-  const { key } = inputOf(sealed);
+  const { key, attest } = inputOf(sealed);
+  const asked = { bank: 'sha256', pcrs: QUOTED_PCRS };
+  assert.throws(() => Reflect.construct(VerifiedQuote, [Symbol('other'), parseQuote(attest), asked, key]), TypeError);
   assert.throws(() => Reflect.construct(VerifiedQuote, [Symbol('other'), {}, {}, key]), TypeError);
   assert.throws(() => Reflect.construct(key.constructor, [Symbol('other'), key.area, key.scheme]), TypeError);
 });
