@@ -26,11 +26,18 @@ test('entries without a lacre selector are named, and no others', () => {
     entry('plain', 'unix:uid:0'),
     entry('proven', 'lacre:image-name:x', 'unix:uid:0'),
     entry('alias', 'lacre_tpm:root:vtpm'),
+    { ...entry('others', 'k8s_psat:cluster:x'), parent_id: { trust_domain: 'a.test', path: '/spire/server' } },
+    entry('joined', 'spiffe_id:spiffe://a.test/spire/agent/join_token/1'),
   ];
   const notes = checkEntries('e', JSON.stringify({ entries, next_page_token: '' }));
   assert.deepEqual(
     notes.map(({ missing, sentence }) => [missing, sentence.slice(0, 37)]),
-    [[true, 'entry plain of spiffe://a.test/plain ']],
+    [
+      [true, 'entry plain of spiffe://a.test/plain '],
+      [false, 'entry others of spiffe://a.test/other'],
+      [false, 'entry joined of spiffe://a.test/joine'],
+    ],
+    'an alias of nodes is worth knowing, and gives nobody an identity',
   );
   for (const text of ['', '[]', '{"entries":[{}]}'])
     assert.throws(() => checkEntries('e', text), { code: 'spire.config.invalid' });

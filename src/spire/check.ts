@@ -9,6 +9,7 @@ const EntriesSchema = z.object({
     z.object({
       id: z.string().default(''),
       spiffe_id: z.object({ trust_domain: z.string(), path: z.string() }),
+      parent_id: z.object({ path: z.string() }).optional(),
       selectors: z.array(z.object({ type: z.string(), value: z.string() })).default([]),
     }),
   ),
@@ -39,10 +40,13 @@ export function checkEntries(name: string, text: string): CheckNote[] {
       ({ selectors }) =>
         selectors.length > 0 && !selectors.some(({ type }) => type === 'lacre' || type === 'lacre_tpm'),
     )
-    .map(({ id, spiffe_id: { trust_domain, path } }) => ({
-      missing: true,
-      sentence: `entry ${id} of spiffe://${trust_domain}${path} has no selector of Lacre: who fulfils it gets the identity unproven`,
-    }));
+    .map(({ id, spiffe_id: { trust_domain, path }, parent_id: parent, selectors }) => {
+      const entry = `entry ${id} of spiffe://${trust_domain}${path}`;
+      // An alias of nodes gives nobody an identity; SPIRE makes one itself for a join token.
+      return parent?.path === '/spire/server' || selectors.some(({ type }) => type === 'spiffe_id')
+        ? { missing: false, sentence: `${entry} is an alias of nodes that another attestor than lacre_tpm vouches for` }
+        : { missing: true, sentence: `${entry} has no selector of Lacre: who fulfils it gets the identity unproven` };
+    });
 }
 
 async function checkConfigFile(path: string): Promise<CheckNote[]> {

@@ -22,9 +22,10 @@ export class NativeAdmin implements Disposable {
   readonly #node: NativeNode;
   readonly #client: AdminClient;
 
-  constructor(node: NativeNode) {
+  /** @param socket of a server that the test started itself */
+  constructor(node: NativeNode, socket = node.programs.adminSocket) {
     this.#node = node;
-    this.#client = new AdminClient(node.programs.adminSocket);
+    this.#client = new AdminClient(socket);
   }
 
   /** Reference values of the played host and of the image; `more` files belong to the image by name alone. */

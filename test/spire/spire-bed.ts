@@ -345,7 +345,8 @@ async function childrenOf(pid: number | undefined): Promise<number[]> {
     .map(Number);
 }
 
-async function freePort(): Promise<number> {
+/** Of 127.0.0.1. */
+export async function freePort(): Promise<number> {
   const probe = createServer();
   probe.listen(0, '127.0.0.1');
   await once(probe, 'listening');
