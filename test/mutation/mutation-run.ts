@@ -60,6 +60,7 @@ export async function tryInOneProcess(
   recorded: RecordedFile,
   results: readonly Result[],
   manifestPath: string,
+  slowestCpuMs = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   let worker: WorkerProcess | undefined;
   const renew = async (): Promise<WorkerProcess> => {
@@ -70,7 +71,9 @@ export async function tryInOneProcess(
     return worker;
   };
   for (const result of results.filter((candidate) => candidate.status === undefined)) {
-    const tests = testsFor(recorded, result.mutant.id);
+    const tests = testsFor(recorded, result.mutant.id).filter(
+      (index) => (recorded.tests[index]?.cpuMs ?? 0) <= slowestCpuMs,
+    );
     if (tests.length === 0) continue;
     const order = { kind: 'try', mutant: result.mutant.id, tests } as const;
     const attempt = async (one: WorkerProcess) => one.run(order, START_BOUND_MS, boundsOf(recorded));
