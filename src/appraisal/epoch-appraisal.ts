@@ -15,7 +15,7 @@ const MAX_CLOSURES = 4096;
 export class OwnerState {
   readonly sightings: SightingSet;
   /** By closure: the domain's containers share one, and unattributed entries are judged for each. */
-  #judgements = new WeakMap<object, Judgement>();
+  #judgements: WeakMap<object, Judgement> | undefined;
 
   constructor(max: number, byOwner = false) {
     this.sightings = new SightingSet(max, byOwner);
@@ -23,6 +23,7 @@ export class OwnerState {
 
   /** Judged by a closure, or by any other judge that `key` stands for. Only what is new since the last time costs. */
   judged(key: object, judge: (sighting: Sighting) => ReturnType<Closure['judge']>): Judgement {
+    this.#judgements ??= new WeakMap();
     const judgement = this.#judgements.get(key) ?? new Judgement(this.sightings, judge);
     this.#judgements.set(key, judgement);
     return judgement.update();
@@ -30,7 +31,7 @@ export class OwnerState {
 
   /** Drops all judgements, as after sightings were taken out. */
   forget(): void {
-    this.#judgements = new WeakMap();
+    this.#judgements = undefined;
   }
 }
 

@@ -1,7 +1,9 @@
 import { keyOf, MeasuredFile } from '../ima/measured-file.ts';
 import { EXECUTED_PCR, type Sighting } from './sighting.ts';
 
-const FIRST_SLOTS = 16;
+/** So few are looked through one by one: most owners of a node have no more, and thousands of nodes have many owners. */
+const FEW = 8;
+const FIRST_SLOTS = 32;
 /** Slots that are looked at for one sighting; when all are others', it is kept by its text. */
 const MAX_LOOKED_AT = 128;
 
@@ -16,9 +18,9 @@ export class SightingSet {
   readonly #list: Sighting[] = [];
   readonly #max: number;
   readonly #byOwner: boolean;
-  readonly #texts = new Set<string>();
-  /** Spot of a sighting, and its number in the list from 1 on; half of the slots at most are taken. */
-  #slots = new Int32Array(2 * FIRST_SLOTS);
+  #texts: Set<string> | undefined;
+  /** Spot of a sighting, and its number in the list from 1 on; half of the slots at most are taken. Undefined: there are few. */
+  #slots: Int32Array | undefined;
   #slotted = 0;
   /** Files that may be asked for by their place are among the texts. */
   #crowded = false;
@@ -43,15 +45,14 @@ export class SightingSet {
   add(sighting: Sighting): boolean {
     const spot = this.#spotOf(sighting);
     const slot = this.#slotOf(sighting, spot);
-    if (this.#isAt(slot) || this.#isText(sighting, slot)) return false;
+    if (this.#isKept(sighting, slot)) return false;
     if (this.#list.length >= this.#max) {
       this.#dropped++;
       return false;
     }
     this.#list.push(sighting);
-    if (slot >= 0) this.#fill(slot, spot, this.#list.length);
-    else this.#keepText(sighting);
-    if (4 * this.#slotted > this.#slots.length) this.#grow();
+    if (this.#slots !== undefined) this.#keep(slot, spot, this.#list.length);
+    else if (this.#list.length > FEW) this.#index(FIRST_SLOTS);
     return true;
   }
 
@@ -72,17 +73,14 @@ export class SightingSet {
     if (taken.length === 0) return taken;
     const kept = this.#list.filter((sighting) => !condition(sighting));
     this.#list.length = 0;
-    this.#texts.clear();
-    this.#slots = new Int32Array(2 * FIRST_SLOTS);
-    this.#slotted = 0;
-    this.#crowded = false;
+    this.#slots = undefined;
+    this.#texts = undefined;
     for (const sighting of kept) this.add(sighting);
     return taken;
   }
 
   #has(sighting: Seen): boolean {
-    const slot = this.#slotOf(sighting, this.#spotOf(sighting));
-    return this.#isAt(slot) || this.#isText(sighting, slot);
+    return this.#isKept(sighting, this.#slotOf(sighting, this.#spotOf(sighting)));
   }
 
   /** Where the search for a sighting begins; -1: it is kept by its text. */
@@ -94,8 +92,9 @@ export class SightingSet {
   /** The slot that a sighting has, or the free one that it would get; -1: none. */
   #slotOf(sighting: Seen, spot: number): number {
     const slots = this.#slots;
+    if (slots === undefined || spot < 0) return -1;
     const last = slots.length / 2 - 1;
-    for (let looked = 0; spot >= 0 && looked < MAX_LOOKED_AT; looked++) {
+    for (let looked = 0; looked < MAX_LOOKED_AT; looked++) {
       const slot = 2 * ((spot + looked) & last);
       const number = slots[slot + 1] as number;
       if (number === 0) return slot;
@@ -104,38 +103,39 @@ export class SightingSet {
     return -1;
   }
 
-  #isAt(slot: number): boolean {
-    return slot >= 0 && this.#slots[slot + 1] !== 0;
+  /** @param slot of `#slotOf`. */
+  #isKept(sighting: Seen, slot: number): boolean {
+    if (this.#slots === undefined) return this.#list.some((one) => this.#isSame(one, sighting));
+    if (slot >= 0 && this.#slots[slot + 1] !== 0) return true;
+    return (slot < 0 || this.#crowded) && this.#texts?.has(this.#textOf(sighting)) === true;
   }
 
-  #isText(sighting: Seen, slot: number): boolean {
-    return (slot < 0 || this.#crowded) && this.#texts.has(this.#textOf(sighting));
-  }
-
-  #fill(slot: number, spot: number, number: number): void {
-    this.#slots[slot] = spot;
-    this.#slots[slot + 1] = number;
-    this.#slotted++;
-  }
-
-  #keepText(sighting: Sighting): void {
-    this.#texts.add(this.#textOf(sighting));
-    this.#crowded ||= sighting.file === undefined || sighting.file.place >= 0;
-  }
-
-  #grow(): void {
-    const before = this.#slots;
-    this.#slots = new Int32Array(2 * before.length);
-    this.#slotted = 0;
-    const last = before.length - 1;
-    for (let at = 0; at < before.length; at += 2) {
-      const [spot, number] = [before[at] as number, before[at + 1] as number];
-      if (number === 0) continue;
-      let looked = 0;
-      while (looked < MAX_LOOKED_AT && this.#isAt(2 * ((spot + looked) & last))) looked++;
-      if (looked < MAX_LOOKED_AT) this.#fill(2 * ((spot + looked) & last), spot, number);
-      else this.#keepText(this.#list[number - 1] as Sighting);
+  /** Keeps sighting `number` of the list (from 1 on) in its slot, or by its text where it has none. */
+  #keep(slot: number, spot: number, number: number): void {
+    const slots = this.#slots as Int32Array;
+    if (slot < 0) {
+      const sighting = this.#list[number - 1] as Sighting;
+      this.#texts ??= new Set();
+      this.#texts.add(this.#textOf(sighting));
+      this.#crowded ||= sighting.file === undefined || sighting.file.place >= 0;
+      return;
     }
+    slots[slot] = spot;
+    slots[slot + 1] = number;
+    this.#slotted++;
+    if (4 * this.#slotted > slots.length) this.#index(slots.length);
+  }
+
+  /** Gives all of the list slots anew, of which there are `count` now. */
+  #index(count: number): void {
+    this.#slots = new Int32Array(2 * count);
+    this.#texts = undefined;
+    this.#slotted = 0;
+    this.#crowded = false;
+    this.#list.forEach((sighting, at) => {
+      const spot = this.#spotOf(sighting);
+      this.#keep(this.#slotOf(sighting, spot), spot, at + 1);
+    });
   }
 
   #isSame(one: Seen, other: Seen): boolean {

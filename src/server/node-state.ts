@@ -5,10 +5,9 @@ import { HOST_SUBJECT, lowerHost } from '../appraisal/appraise-host.ts';
 import type { EpochAppraisal } from '../appraisal/epoch-appraisal.ts';
 import type { Finding } from '../appraisal/finding.ts';
 import { refuseVerdict, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
-import { parseEventLog } from '../boot/event-log.ts';
-import { bankOf, type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
+import type { ReplayedBoot } from '../boot/replayed-boot.ts';
 import { equalBytes } from '../bytes/equal.ts';
-import { sha256, sha256Hex } from '../bytes/sha256.ts';
+import { sha256 } from '../bytes/sha256.ts';
 import type { BookMemory, DomainBook } from '../container/domain-book.ts';
 import {
   type ClaimedContainer,
@@ -25,6 +24,7 @@ import type { NodeObservation } from '../proto/lacre/v1/record_pb.ts';
 import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { PcrBank } from '../tpm/constants.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
+import { BootCache } from './boot-cache.ts';
 import type { Passage } from './epoch.ts';
 import { tell } from './events.ts';
 import { LIMITS } from './limits.ts';
@@ -43,6 +43,8 @@ const BOOT_PCRS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12];
 
 /** Images in which an entry is looked up as it comes; those of further ones are told apart by their text. */
 const MAX_KNOWN_IMAGES = 32;
+/** One for all nodes: a boot is its log's, and never changes. */
+const boots = new BootCache();
 
 export interface JudgedContainer {
   readonly containerId: string;
@@ -103,9 +105,8 @@ export class NodeState {
   ): NodeState {
     if (input.eventLog.length > LIMITS.eventLogBytes)
       throw new LacreError('server.limit', 'the event log is over 1 MiB');
-    const events = parseEventLog(input.eventLog);
-    const boot = replayEventLog(events, bankOf(events));
-    return new NodeState(deps, input, boot, sha256Hex(input.eventLog));
+    const { boot, sha256Hex } = boots.replay(input.eventLog);
+    return new NodeState(deps, input, boot, sha256Hex);
   }
 
   /** Bank of the boot log, and so of every quote. */

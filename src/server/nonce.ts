@@ -50,9 +50,9 @@ export class NonceBook {
 
   /** Now and then: makes one where the youngest has lived half its life, so that an idle agent holds one that lasts. */
   renew(now: Date, smallestEvidenceAgeMs: number): OpenNonce[] {
+    for (const nonce of this.#open.values()) if (this.#isYoung(nonce, now)) return [];
     this.#forget(now);
-    const young = [...this.#open.values()].some((nonce) => this.#ageMs(nonce, now) < nonce.lifetimeMs / 2);
-    return young || this.#open.size >= OUTSTANDING ? [] : [this.#make(now, smallestEvidenceAgeMs)];
+    return this.#open.size >= OUTSTANDING ? [] : [this.#make(now, smallestEvidenceAgeMs)];
   }
 
   /**
@@ -82,6 +82,10 @@ export class NonceBook {
 
   #forget(now: Date): void {
     for (const [key, nonce] of this.#open) if (this.#expired(nonce, now)) this.#open.delete(key);
+  }
+
+  #isYoung(nonce: OpenNonce, now: Date): boolean {
+    return !this.#expired(nonce, now) && this.#ageMs(nonce, now) < nonce.lifetimeMs / 2;
   }
 
   #expired(nonce: OpenNonce, now: Date): boolean {

@@ -18,10 +18,12 @@ import { Outbox } from './session-outbox.ts';
 import { markLost, type OpenSession, silenceMs } from './session-registry.ts';
 import { nextMessage } from './session-status.ts';
 import { Subscriptions } from './session-subscriptions.ts';
+import { SessionTicker } from './session-ticker.ts';
 import type { NodeRow } from './store-nodes.ts';
 import { judgeAnew, withdrawNode } from './withdrawal.ts';
 
 const TICK_MS = 500;
+const ticker = new SessionTicker(TICK_MS);
 
 /**
  * One session of a node: a stream each way (lacre.v1.Node.Attest). Messages are handled one after another, so that a
@@ -101,7 +103,7 @@ export class Session implements OpenSession {
   /** Runs until either side ends it. */
   async *run(incoming: AsyncIterator<AttestRequest>, signal: AbortSignal): AsyncGenerator<AttestResponse> {
     const { outbox } = this.#context;
-    const timer = setInterval(() => this.#safeTick(), TICK_MS);
+    const endTicks = ticker.add(() => this.#safeTick());
     const onAbort = () => outbox.finish();
     signal.addEventListener('abort', onAbort, { once: true });
     this.#sendOpen();
@@ -109,7 +111,7 @@ export class Session implements OpenSession {
     try {
       yield* outbox;
     } finally {
-      clearInterval(timer);
+      endTicks();
       signal.removeEventListener('abort', onAbort);
       outbox.finish();
       this.#context.evidence = undefined;
