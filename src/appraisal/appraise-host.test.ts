@@ -254,6 +254,15 @@ for (const [what, expected, { path, content = '', ...fields }] of ENTRIES) {
 test('the list must begin with the aggregate of this very boot', () => {
   const empty = new Scene(sample, reference);
   assert.ok(codesOf(empty.judgeHost()).includes('! ima.aggregate.missing'));
+  const hex = toHex(sample.boot.bootAggregate());
+  const begins = (fields: Partial<Measurement>) =>
+    codesOf(
+      new Scene(sample, reference).entry('boot_aggregate', '', { kind: 'boot-aggregate', ...fields }).judgeHost(),
+    );
+  const fileDigest = { algorithm: 'sha256', hex } as const;
+  assert.ok(!begins({ fileDigest }).some((code) => code.startsWith('! ima.aggregate')));
+  for (const fields of [{ index: 1 }, { kind: 'file' as const }, { pcr: 13 }, { pcr: 14 }])
+    assert.ok(begins({ fileDigest, ...fields }).includes('! ima.aggregate.missing'), JSON.stringify(fields));
   const other = new Scene(sample, reference)
     .entry('boot_aggregate', 'other', { kind: 'boot-aggregate' })
     .hostRan('/sbin/init', 'init');

@@ -125,7 +125,7 @@ function asMatched(
 
 function aggregateFindings({ epoch, boot }: HostEvidence): Finding[] {
   const first = epoch.host.sightings.list[0];
-  if (first === undefined || first.kind !== 'boot-aggregate' || first.index !== 0) {
+  if (first === undefined || first.kind !== 'boot-aggregate' || first.index !== 0 || first.pcr !== 10) {
     return [
       fatalFinding('ima.aggregate.missing', HOST_SUBJECT, 'the measurement list does not begin with boot_aggregate'),
     ];
