@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { isSea } from 'node:sea';
 import type { Logger } from 'pino';
 import { loadNative, type Native } from '../agent/native.ts';
+import { spareMemory } from '../agent/spare-memory.ts';
 import { openPluginLog } from './plugin-log.ts';
 import { type Plugin, type PluginType, requireSpire, servePlugin } from './plugin-runtime.ts';
 
@@ -42,6 +43,7 @@ async function run(
   const log = openPluginLog();
   const native = loadNative({ folder: isSea() ? nativeFolder(folder, log) : undefined });
   native.setNotDumpable();
+  if (isSea()) spareMemory(native);
   // A fault that nobody awaited is told and survived: SPIRE does not start a plugin anew.
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a fault in the plugin was not handled'));
   const plugin = await create({ native, log });
