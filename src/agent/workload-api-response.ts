@@ -6,22 +6,21 @@ import type { WorkloadSink } from './workload-stream.ts';
 
 /** What may wait in a stream's buffer for a client that reads slowly. */
 const MAX_BUFFERED_BYTES = 128 * 1024;
-/** Made once: an abort without a reason makes an error with a stack each time. */
-const CLOSED = new Error('the stream is closed');
 const MAX_STATUS_MESSAGE = 4_000;
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
 export class GrpcResponse implements WorkloadSink {
-  readonly signal: AbortSignal;
   readonly #stream: ServerHttp2Stream;
   #started = false;
   #ended = false;
 
   constructor(stream: ServerHttp2Stream) {
     this.#stream = stream;
-    const closed = new AbortController();
-    this.signal = closed.signal;
-    stream.once('close', () => closed.abort(CLOSED));
+  }
+
+  onClose(listener: () => void): void {
+    if (this.#stream.destroyed) listener();
+    else this.#stream.once('close', listener);
   }
 
   write(message: Uint8Array): boolean {

@@ -130,7 +130,7 @@ async function handleStream(
   stream.once('close', () => counter.leaveStream(caller.uid));
   try {
     const makeAsk = methodOf(headers);
-    await readRequest(stream, response.signal);
+    await readRequest(stream);
     const { link, trustDomain, log } = deps;
     await new WorkloadStream({ link, caller, sink: response, trustDomain, log, makeAsk }).run();
   } catch (error) {
@@ -155,7 +155,7 @@ function methodOf(headers: { readonly [name: string]: string | string[] | undefi
 }
 
 /** Waits for the one request message; its fields mean nothing in this version of the API. */
-function readRequest(stream: ServerHttp2Stream, signal: AbortSignal): Promise<void> {
+function readRequest(stream: ServerHttp2Stream): Promise<void> {
   return new Promise((resolve, reject) => {
     const reader = new FrameReader();
     let settled = false;
@@ -179,7 +179,7 @@ function readRequest(stream: ServerHttp2Stream, signal: AbortSignal): Promise<vo
       }
     });
     stream.once('end', ended);
-    signal.addEventListener('abort', ended, { once: true });
+    stream.once('close', ended);
   });
 }
 

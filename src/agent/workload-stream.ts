@@ -22,7 +22,8 @@ export interface WorkloadCaller {
 
 /** Where a stream's messages go. */
 export interface WorkloadSink {
-  readonly signal: AbortSignal;
+  /** The listener is called once nobody reads any more; at once, where that is so already. */
+  onClose(listener: () => void): void;
   /** False: the client doesn't read, and the stream was cut. */
   write(message: Uint8Array): boolean;
   end(error: LacreError): void;
@@ -47,7 +48,9 @@ const REPLACED_WAIT_MS = 250;
 export class WorkloadStream implements Subscriber {
   readonly #deps: WorkloadStreamDeps;
   readonly #bell = new Bell();
-  readonly #stop = new AbortController();
+  #stopped = false;
+  /** Lets go of the request that waits for its answer. Plain calls: an AbortSignal costs more than all else here. */
+  #giveUp: (() => void) | undefined;
   #containerId = '';
   #replacedTries = 0;
   #held: { readonly session: WorkloadSession; readonly id: bigint } | undefined;
@@ -66,22 +69,21 @@ export class WorkloadStream implements Subscriber {
   }
 
   end(error: LacreError): void {
-    if (this.#stop.signal.aborted) return;
+    if (this.#stopped) return;
     // Of what the server withdrew nothing is released.
     if (error.code === 'agent.workload.refused') this.#held = undefined;
-    this.#stop.abort(error);
+    this.#stop();
     this.#deps.sink.end(error);
   }
 
   /** Runs until the client leaves or the stream is ended. Never rejects. */
   async run(): Promise<void> {
     const { link, sink, log } = this.#deps;
-    const onAbort = () => this.#stop.abort(sink.signal.reason);
-    sink.signal.addEventListener('abort', onAbort, { once: true });
+    sink.onClose(() => this.#stop());
     try {
-      while (!this.#stop.signal.aborted) {
+      while (!this.#stopped) {
         const waitMs = await this.#turn();
-        await this.#bell.wait(waitMs, this.#stop.signal);
+        if (!this.#stopped) await this.#bell.wait(waitMs);
       }
     } catch (error) {
       if (!(error instanceof LacreError)) log.error({ err: error }, 'a stream of the Workload API failed');
@@ -89,7 +91,6 @@ export class WorkloadStream implements Subscriber {
       log.debug({ code: fault.code, containerId: this.#containerId, ...fault.details }, fault.message);
       this.end(fault);
     } finally {
-      sink.signal.removeEventListener('abort', onAbort);
       link.remove(this);
       this.#releaseHeld();
     }
@@ -99,9 +100,9 @@ export class WorkloadStream implements Subscriber {
   async #turn(): Promise<number> {
     try {
       const message = await this.#fetch();
-      if (this.#stop.signal.aborted) return 0;
+      if (this.#stopped) return 0;
       this.#message = message;
-      if (!this.#deps.sink.write(message.bytes)) this.#stop.abort();
+      if (!this.#deps.sink.write(message.bytes)) this.#stop();
       return message.expiresAt === undefined ? 0x7fffffff : renewalWaitMs(message.expiresAt);
     } catch (error) {
       const endsMs = this.#message?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY;
@@ -112,7 +113,7 @@ export class WorkloadStream implements Subscriber {
       if (holding && passing) return Math.min(TRY_AGAIN_MS, Math.max(0, endsMs - Date.now()));
       // A session that a newer one replaced takes its requests with it.
       const replaced = error instanceof LacreError && error.code === 'agent.session.lost' && this.#replacedTries++ < 2;
-      if (replaced && !this.#stop.signal.aborted) return REPLACED_WAIT_MS;
+      if (replaced && !this.#stopped) return REPLACED_WAIT_MS;
       throw error;
     }
   }
@@ -128,9 +129,7 @@ export class WorkloadStream implements Subscriber {
       const options = { underQuote: attempt > 1 };
       const request = { containerId: record.containerId, kind, record: record.bytes, subject };
       const { id, outcome } = await session.ask(request, record.containerSha256Hex, options);
-      const giveUp = () => session.release(id);
-      this.#stop.signal.addEventListener('abort', giveUp, { once: true });
-      const answer = await outcome.finally(() => this.#stop.signal.removeEventListener('abort', giveUp));
+      const answer = await this.#unlessStopped(outcome, () => session.release(id));
       if (answer.case === 'identities') {
         this.#hold(session, id);
         return ask.finish(answer.value, link.bundle, trustDomain);
@@ -141,8 +140,25 @@ export class WorkloadStream implements Subscriber {
     }
   }
 
+  async #unlessStopped<T>(outcome: Promise<T>, giveUp: () => void): Promise<T> {
+    this.#giveUp = giveUp;
+    if (this.#stopped) giveUp();
+    try {
+      return await outcome;
+    } finally {
+      this.#giveUp = undefined;
+    }
+  }
+
+  #stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#giveUp?.();
+    this.#bell.ring();
+  }
+
   #subscribe(containerId: string): void {
-    if (this.#stop.signal.aborted) throw new LacreError('agent.session.lost', 'the stream has ended');
+    if (this.#stopped) throw new LacreError('agent.session.lost', 'the stream has ended');
     this.#containerId = containerId;
     this.#deps.link.add(this);
   }
@@ -150,7 +166,7 @@ export class WorkloadStream implements Subscriber {
   /** The new subscription takes the place of the former one. */
   #hold(session: WorkloadSession, id: bigint): void {
     this.#releaseHeld();
-    if (this.#stop.signal.aborted) session.release(id);
+    if (this.#stopped) session.release(id);
     else this.#held = { session, id };
   }
 
