@@ -78,7 +78,15 @@ describe('node attestation by a liar, at a real spire-server with the plugin', {
 
   test('a payload of 3 MiB of nothing', async () => {
     await using call = await AttestAgentCall.open(bed.port);
-    await refused(await call.begin(new Uint8Array(3 << 20)), INVALID_ARGUMENT, /payload is none of plugin/);
+    await refused(await call.begin(new Uint8Array(3 << 20)), INVALID_ARGUMENT, /payload is longer than 262144/);
+  });
+
+  test('a response of a million empty steps', async () => {
+    await using half = await honest();
+    await using call = await AttestAgentCall.open(bed.port);
+    assert.ok('challenge' in (await call.begin(await half.next())));
+    const empty = new Uint8Array(Buffer.alloc(2 << 20, Buffer.from([0x0a, 0])));
+    await refused(await call.respond(empty), INVALID_ARGUMENT, /1 to 64 steps/);
   });
 
   test('a response that is none', async () => {
