@@ -30,6 +30,8 @@ export function makeCertificate(
     /** By default the key's own. */
     readonly spki?: Uint8Array;
     readonly signing?: Signing;
+    /** Big-endian; by default 1. */
+    readonly serial?: Uint8Array;
   } = {},
 ): Holder {
   const { issuer, extensions = [], notBefore = NOT_BEFORE, notAfter = NOT_AFTER } = input;
@@ -39,7 +41,7 @@ export function makeCertificate(
   const algorithm = derSequence(derOid(oid));
   const body = derSequence(
     der(0xa0, derInteger(Uint8Array.of(2))),
-    derInteger(Uint8Array.of(1)),
+    derInteger(input.serial ?? Uint8Array.of(1)),
     algorithm,
     nameOf(issuer?.name ?? name),
     derSequence(derTime(notBefore), derTime(notAfter)),

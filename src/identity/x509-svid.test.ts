@@ -188,6 +188,19 @@ test('signatures of ECDSA and RSA with SHA-2 are believed, of a leaf and of who 
   }
 });
 
+test('a serial is told without the zero that keeps it positive, and with every other', () => {
+  const serialOf = (...serial: number[]) => {
+    const { certificate } = makeCertificate('leaf', {
+      issuer: root,
+      extensions: LEAF,
+      serial: Uint8Array.from(serial),
+    });
+    const now = new Date('2026-06-01T00:00:00Z');
+    return verifyX509Svid({ chain: [certificate], bundle: [root.certificate], now }).serialHex;
+  };
+  assert.deepEqual([serialOf(1, 0, 2), serialOf(0x80, 0, 3), serialOf(0x7f)], ['010002', '800003', '7f']);
+});
+
 test('the issuer is who is named, not merely who has the key', () => {
   const { key } = root;
   const renamed = makeCertificate('another root', { extensions: CA, key });
