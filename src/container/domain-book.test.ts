@@ -193,6 +193,21 @@ test('a node that makes up ranges without end is stopped', () => {
   assert.throws(() => full.apply(news([container(2, 900_000)])), { code: 'container.oversized' });
 });
 
+test('extents of containers without one range are counted to the same bound', () => {
+  const domains = Array.from({ length: 65_536 - 3 }, (_, n) => ({
+    range: { base: BASE + n, length: 1 },
+    occupants: [],
+    manifestDigests: [],
+    reasons: [],
+  }));
+  const full = new DomainBook(BASE, { domains, nodeWide: [], opened: [] });
+  assert.equal(full.ranges.size, 65_533);
+  full.apply(news([container(1, 0, { uidMap: [extent(900_000, 1), extent(900_001, 1)] })]));
+  assert.equal(full.ranges.size, 65_535);
+  const more = container(2, 0, { uidMap: [extent(900_002, 1), extent(900_003, 1)] });
+  assert.throws(() => full.apply(news([more])), { code: 'container.oversized' });
+});
+
 test('the index finds what a search through all ranges finds', () => {
   const ranges = fc.array(fc.record({ base: fc.nat(500), length: fc.integer({ min: 1, max: 40 }) }), { maxLength: 40 });
   fc.assert(
@@ -206,6 +221,7 @@ test('the index finds what a search through all ranges finds', () => {
         assert.equal(index.add({ range, domainId: `${range.base}` }), clear);
         if (clear) kept.push(range);
       }
+      assert.equal(index.size, kept.length);
       const owner = kept.find((range) => uid >= range.base && uid < range.base + range.length);
       assert.deepEqual(index.find(uid)?.range, owner);
       const probe = { base: uid, length: 30 };
