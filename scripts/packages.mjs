@@ -17,6 +17,7 @@ const PACKAGES = [
   },
   { name: 'e2fsprogs', brings: 'mke2fs', for: ['lab'] },
   { name: 'squashfs-tools', brings: 'sqfstar', for: ['lab'] },
+  { name: 'cryptsetup-bin', brings: 'veritysetup', for: ['lab'] },
   { name: 'xz-utils', brings: 'xz', for: ['lab'] },
   { name: 'gcc', brings: 'gcc', for: ['lab', 'test'] },
   { name: 'libc6-dev', brings: ['/usr/include/stdio.h'], for: ['lab', 'test'] },

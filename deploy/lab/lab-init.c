@@ -117,6 +117,8 @@ static void mount_all(void)
 {
 	const unsigned long closed = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
+	if (access("/sys/kernel/security/ima", F_OK)) /* an initrd of a distribution leaves it to the first program */
+		must_mount("securityfs", "/sys/kernel/security", "securityfs", closed, 0);
 	must_mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755");
 	must_mount("tmpfs", "/tmp", "tmpfs", closed, "mode=1777");
 	must_mount("tmpfs", "/var/tmp", "tmpfs", closed, "mode=1777");

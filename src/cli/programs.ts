@@ -54,18 +54,22 @@ function addLab(program: Command): void {
     .option('--keep', 'leave everything running and say what to try')
     .option('--spire', "identities come from an unmodified SPIRE with Lacre's plugins (needs Go)")
     .option('--reads', 'services in Python, JavaScript and shell, some of them with a changed script or setting')
+    .option('--grades', 'boots that reach a host grade each, and what takes it from them')
     .option('--kernel <series>', "the node's kernel: 6.12, or 6.1", '6.12')
     .addHelpText('after', examples('lacre lab up', 'lacre lab up --keep', 'lacre lab up --output json > result.json'))
-    .action(async (options: { keep?: true; spire?: true; reads?: true; kernel: string }, command: Command) => {
-      const { labUp } = await import('../lab/lab.ts');
-      process.exitCode = await labUp({
-        keep: options.keep ?? false,
-        spire: options.spire ?? false,
-        reads: options.reads ?? false,
-        kernel: options.kernel,
-        json: command.optsWithGlobals()['output'] === 'json',
-      });
-    });
+    .action(
+      async (options: { keep?: true; spire?: true; reads?: true; grades?: true; kernel: string }, command: Command) => {
+        const { labUp } = await import('../lab/lab.ts');
+        process.exitCode = await labUp({
+          keep: options.keep ?? false,
+          spire: options.spire ?? false,
+          reads: options.reads ?? false,
+          grades: options.grades ?? false,
+          kernel: options.kernel,
+          json: command.optsWithGlobals()['output'] === 'json',
+        });
+      },
+    );
   lab
     .command('down')
     .description('end a lab that was kept')

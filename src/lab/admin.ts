@@ -16,8 +16,10 @@ export class LabAdmin implements Disposable {
     );
   }
 
-  async node(): Promise<NodeInfo | undefined> {
-    return (await this.#client.listNodes({})).nodes[0];
+  /** The node of this name; without a name, the only one. */
+  async node(name?: string): Promise<NodeInfo | undefined> {
+    const { nodes } = await this.#client.listNodes({});
+    return name === undefined ? nodes[0] : nodes.find((node) => node.name === name);
   }
 
   async workloads(): Promise<Map<string, WorkloadInfo>> {

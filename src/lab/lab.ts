@@ -2,11 +2,14 @@ import { constants } from 'node:fs';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LacreError } from '../lacre-error.ts';
+import { buildGrades } from './grades/grades-build.ts';
+import { playGrades } from './grades/play-grades.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
 import { kernelOf } from './image/root-archive.ts';
 import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
 import { LabServer } from './lab-server.ts';
 import { consoleTail, SERVER_ADDRESS_IN_NODE, SPIRE_ADDRESS_IN_NODE, startMachine } from './machine/machine.ts';
+import { relayTo } from './machine/relay-command.ts';
 import { makeTpm, startTpm } from './machine/software-tpm.ts';
 import { type Played, play, type Stage } from './play.ts';
 import { Progress } from './progress.ts';
@@ -29,9 +32,9 @@ export interface LabOptions {
   readonly kernel: string;
   /** What interpreted services read decides on their identity. */
   readonly reads: boolean;
+  /** Boots that reach a host grade each, instead of the demonstration. */
+  readonly grades: boolean;
 }
-
-const RELAY = join(import.meta.dirname, 'machine/relay.ts');
 
 /**
  * Builds and boots the node, runs the demonstration on it, and says how it went. Exit status: 0 where every outcome was
@@ -47,6 +50,10 @@ export async function labUp(options: LabOptions): Promise<number> {
   let kept = false;
   try {
     const built = await buildNode(progress, stop.signal, kernelOf(options.kernel));
+    if (options.grades) {
+      const build = await buildGrades(built, progress, stop.signal);
+      return await playGrades({ build, progress, signal: stop.signal, json: options.json });
+    }
     const spire = options.spire ? await buildSpire(built, progress, stop.signal) : undefined;
     const reads = options.reads ? await buildReads(built, progress, stop.signal) : undefined;
     run = await LabRun.make();
@@ -126,19 +133,20 @@ function demonstration(stage: Stage, spire: SpireServer | undefined, reads: Read
   return reads ? playReads({ ...stage, reads }) : play(stage);
 }
 
-/** Command that connects its standard input and output with a port of this machine. */
-function relayTo(port: number): string {
-  return `${quoted(process.execPath)} ${quoted(RELAY)} 127.0.0.1 ${port}`;
-}
-
-/** For QEMU, which splits a command as a shell does, and takes commas as ends of options. */
-function quoted(path: string): string {
-  return `'${path.replaceAll(',', ',,')}'`;
-}
-
 /** Whether this machine has all programs of the lab; the names of those that it lacks. */
 export async function missingPrograms(): Promise<string[]> {
-  const names = ['qemu-system-x86_64', 'swtpm', 'swtpm_setup', 'mmdebstrap', 'sqfstar', 'mke2fs', 'xz', 'gcc', 'tar'];
+  const names = [
+    'qemu-system-x86_64',
+    'swtpm',
+    'swtpm_setup',
+    'mmdebstrap',
+    'sqfstar',
+    'mke2fs',
+    'veritysetup',
+    'xz',
+    'gcc',
+    'tar',
+  ];
   const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
   const found = await Promise.all(
     names.map((name) =>

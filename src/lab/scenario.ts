@@ -9,7 +9,7 @@ import type { BuiltNode } from './image/node-build.ts';
 import { NEXT_INIT, UID_POOL_BASE } from './image/node-root.ts';
 import type { LabNode, ServiceLine } from './lab-node.ts';
 import { type LabServer, TRUST_DOMAIN } from './lab-server.ts';
-import { MEASURED_COMMAND_LINES } from './machine/machine.ts';
+import { measuredCommandLines } from './machine/machine.ts';
 
 export const CONTAINERS = ['orders', 'payments', 'rogue', 'stranger'] as const;
 export type ContainerName = (typeof CONTAINERS)[number];
@@ -19,8 +19,13 @@ const OUTCOME_TIME_LIMIT_MS = 120_000;
 const POLL_MS = 250;
 
 /** Puts the node into the inventory by its EK certificate (PEM or DER); gives the SPIFFE ID that its agent will have. */
-export async function addNode(server: LabServer, ekCertificatePath: string): Promise<string> {
-  await server.command('node', 'add', '--ek-certificate', ekCertificatePath, '--name', 'lab');
+export async function addNode(
+  server: LabServer,
+  ekCertificatePath: string,
+  { name, host }: { name: string; host?: string } = { name: 'lab' },
+): Promise<string> {
+  const only = host === undefined ? [] : ['--host', host];
+  await server.command('node', 'add', '--ek-certificate', ekCertificatePath, '--name', name, ...only);
   const { publicKey } = new X509Certificate(await readFile(ekCertificatePath));
   const ekSha256 = sha256Hex(publicKey.export({ type: 'spki', format: 'der' }));
   return `spiffe://${TRUST_DOMAIN}/spire/agent/lacre_tpm/${ekSha256.slice(0, 32)}`;
@@ -33,12 +38,16 @@ export async function approveReferences(server: LabServer, node: BuiltNode): Pro
 }
 
 /** Reference values of the host, from what it is built of. */
-export async function approveHost(server: LabServer, node: BuiltNode): Promise<void> {
+export async function approveHost(
+  server: LabServer,
+  node: BuiltNode,
+  { name, commandLine }: { name: string; commandLine?: string } = { name: 'lab' },
+): Promise<void> {
   await server.command(
-    ...['host', 'approve', '--name', 'lab', '--root', node.rootArchive, '--kernel', node.measuredKernel],
+    ...['host', 'approve', '--name', name, '--root', node.rootArchive, '--kernel', node.measuredKernel],
     ...['--initrd', node.initrd, '--event-log', node.eventLog],
     ...['--uid-pool-base', String(UID_POOL_BASE), '--next-init', NEXT_INIT],
-    ...MEASURED_COMMAND_LINES.flatMap((line) => ['--command-line', line]),
+    ...measuredCommandLines(commandLine).flatMap((line) => ['--command-line', line]),
   );
 }
 

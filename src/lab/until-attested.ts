@@ -7,7 +7,7 @@ const ENROL_TIME_LIMIT_MS = 300_000;
 const POLL_MS = 200;
 
 export interface Enrolling {
-  readonly admin: LabAdmin;
+  readonly admin: Pick<LabAdmin, 'node'>;
   readonly agent: Pick<StartedProgram, 'ended'>;
   /** What the agent has logged so far. */
   readonly log: () => Promise<string>;

@@ -13,6 +13,8 @@ export interface Kernel {
   readonly image: Uint8Array;
   /** In the order of loading. */
   readonly modules: readonly KernelModule[];
+  /** Those that a verified root takes besides, to be loaded after the others. */
+  readonly verityModules: readonly KernelModule[];
 }
 
 /**
@@ -22,6 +24,8 @@ export interface Kernel {
 const WANTED_MODULES = [
   ...['virtio_pci', 'virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng', 'virtio_console'],
 ] as const;
+
+const VERITY_MODULES = ['dm_verity'] as const;
 
 /** The kernel of a root that holds exactly one, with the modules that the node loads and what they depend on. */
 export async function takeKernel(tree: FileTree, signal: AbortSignal): Promise<Kernel> {
@@ -46,7 +50,10 @@ export async function takeKernel(tree: FileTree, signal: AbortSignal): Promise<K
     loaded.set(name, { name, bytes });
   };
   for (const name of WANTED_MODULES) await load(name);
-  return { version, image: tree.resolve(image).bytes, modules: [...loaded.values()] };
+  const modules = [...loaded.values()];
+  for (const name of VERITY_MODULES) await load(name);
+  const verityModules = [...loaded.values()].slice(modules.length);
+  return { version, image: tree.resolve(image).bytes, modules, verityModules };
 }
 
 /** Names of modules are written with - and _ alike. */

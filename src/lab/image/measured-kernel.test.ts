@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { authenticodeSha256 } from '../../boot/authenticode.ts';
 import { parseEventLog } from '../../boot/event-log.ts';
-import { measuredKernel } from './measured-kernel.ts';
+import { measuredKernel, measuredWithInitrd } from './measured-kernel.ts';
 
 const LOG = new Uint8Array(readFileSync(join(import.meta.dirname, '../../../vectors/boot/ovmf-podman-trixie.log')));
 
@@ -58,4 +58,21 @@ test('the same with the fields of a boot loader, where the firmware measured tho
 
 test('a kernel that the log does not show is another one', () => {
   assert.throws(() => measuredKernel(kernel(), 1000, LOG), { code: 'lab.build.kernel' });
+});
+
+test('beside another initrd the header names that one, where this QEMU fills it in at all', () => {
+  const image = kernel();
+  const withFields = (initrdLength: number) => {
+    const loaded = Buffer.from(image);
+    loaded.writeUInt8(0xb0, 0x210);
+    loaded.writeUInt8(0x80, 0x211);
+    loaded.writeUInt32LE((0x7ffd_7fff - initrdLength) & ~0xfff, 0x218);
+    loaded.writeUInt32LE(initrdLength, 0x21c);
+    loaded.writeUInt16LE(0xfe00, 0x224);
+    loaded.writeUInt32LE(0x2_0000, 0x228);
+    return loaded;
+  };
+  assert.equal(measuredWithInitrd(image, { measured: image, knownLength: 5000 }, 90_000), image);
+  const other = measuredWithInitrd(image, { measured: withFields(5000), knownLength: 5000 }, 90_000);
+  assert.deepEqual(Buffer.from(other).toString('hex', 0x200, 0x240), withFields(90_000).toString('hex', 0x200, 0x240));
 });

@@ -25,6 +25,15 @@ export function measuredKernel(image: Uint8Array, initrdLength: number, eventLog
   );
 }
 
+/** The same with another initrd: its address and length are in the header. @param measured with an initrd of `knownLength`. */
+export function measuredWithInitrd(
+  image: Uint8Array,
+  { measured, knownLength }: { measured: Uint8Array; knownLength: number },
+  initrdLength: number,
+): Uint8Array {
+  return equalBytes(measured, withLoaderFields(image, knownLength)) ? withLoaderFields(image, initrdLength) : image;
+}
+
 const REAL_MODE_ADDRESS = 0x1_0000;
 const COMMAND_LINE_ADDRESS = 0x2_0000;
 const ACPI_DATA_BYTES = 0x2_8000;

@@ -37,6 +37,10 @@ export interface BuiltNode extends z.infer<typeof FACTS> {
   /** The same as the firmware measures it. */
   readonly measuredKernel: string;
   readonly initrd: string;
+  /** The same for a root that dm-verity checks. */
+  readonly verifiedInitrd: string;
+  /** deploy/node/seal.c, a static executable. */
+  readonly seal: string;
   /** The root file system as squashfs, and as the tar file that it was made from. */
   readonly root: string;
   readonly rootArchive: string;
@@ -80,6 +84,8 @@ export async function buildNode(
     kernel: join(base, 'vmlinuz'),
     measuredKernel: join(base, 'vmlinuz-measured'),
     initrd: join(base, 'initrd'),
+    verifiedInitrd: join(base, 'initrd-verified'),
+    seal: join(base, 'seal'),
     root: join(full, 'root.squashfs'),
     rootArchive: join(full, 'root.tar'),
     data: join(base, 'data.img'),
@@ -120,6 +126,9 @@ async function buildBase(
     };
     await file('vmlinuz', kernel.image);
     await file('initrd', makeInitrd(initrd));
+    const modules = [...kernel.modules, ...kernel.verityModules];
+    await file('initrd-verified', makeInitrd({ ...initrd, modules, root: '/dev/dm-0 squashfs' }));
+    await file('seal', seal);
     const images = await makeDemoImages(suite, toolchain, folder);
     await file('changed-service', images.changedService);
     await file('changed-health', images.changedHealth);

@@ -25,11 +25,15 @@ export const COMMAND_LINE = [
 ].join(' ');
 
 /** QEMU's firmware adds the initrd's name, depending on its version; the kernel's EFI stub measures the whole line. */
-export const MEASURED_COMMAND_LINES: readonly string[] = [`${COMMAND_LINE} initrd=initrd`, COMMAND_LINE];
+export function measuredCommandLines(line: string = COMMAND_LINE): string[] {
+  return [`${line} initrd=initrd`, line];
+}
 
 export interface MachineParts {
   readonly kernel: string;
   readonly initrd: string;
+  /** Instead of `COMMAND_LINE`. */
+  readonly commandLine?: string;
   /** squashfs, read only. */
   readonly root: string;
   /** ext4 with podman's storage. */
@@ -93,7 +97,7 @@ function arguments_(parts: MachineParts, variables: string, consoleLog: string):
       '-drive',
       `if=pflash,format=raw,file=${variables}`,
     ],
-    ...['-kernel', parts.kernel, '-initrd', parts.initrd, '-append', COMMAND_LINE],
+    ...['-kernel', parts.kernel, '-initrd', parts.initrd, '-append', parts.commandLine ?? COMMAND_LINE],
     ...disk(parts.root, 'readonly=on'),
     ...disk(parts.data, parts.keepsData ? 'cache=unsafe' : 'snapshot=on,cache=unsafe'),
     ...['-chardev', `file,id=console,path=${consoleLog}`, '-serial', 'chardev:console'],
