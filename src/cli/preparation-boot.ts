@@ -31,11 +31,19 @@ const COMMAND_LINE: readonly (readonly [word: string, need: Need, why: string])[
   ],
 ];
 
+/** What the initrd does for the policy. */
+export interface InitrdLook {
+  readonly item: PreparedItem;
+  /** The program that loads the policy is its /init, and needs no word on the command line. */
+  readonly startsItself: boolean;
+}
+
 /** The newest initrd in /boot, or that of the running kernel: whether it loads this policy. */
-export async function initrdItems(root: string, uidPoolBase: number): Promise<PreparedItem[]> {
+export async function lookIntoInitrd(root: string, uidPoolBase: number): Promise<InitrdLook> {
   const path = await initrdPath(root);
-  const item = (state: PreparedItem['state'], seen: string): PreparedItem[] => [
-    {
+  const look = (state: PreparedItem['state'], seen: string, startsItself = false): InitrdLook => ({
+    startsItself,
+    item: {
       name: 'initrd',
       need: 'host:standard',
       state,
@@ -43,15 +51,16 @@ export async function initrdItems(root: string, uidPoolBase: number): Promise<Pr
       seen,
       why: 'it is measured as a whole, so it proves which policy was loaded first',
     },
-  ];
-  if (path === undefined) return item('unknown', 'no initrd in /boot');
+  });
+  if (path === undefined) return look('unknown', 'no initrd in /boot');
   const seal = await readFile(join(root, SEAL_PATH)).catch(() => undefined);
   const contents = await readInitrd(path);
-  if (contents === undefined) return item('unknown', `${path} can't be read`);
+  if (contents === undefined) return look('unknown', `${path} can't be read`);
   if (Buffer.from(contents.policy ?? []).toString() !== imaPolicy(uidPoolBase))
-    return item('missing', contents.policy === undefined ? 'no /policy in it' : 'another policy in it');
-  const first = ['/lacre/seal', '/init'].some((name) => seal && contents.files.has(name, sha256Hex(seal)));
-  return first ? item('there', path) : item('missing', 'the policy, but not the program that loads it');
+    return look('missing', contents.policy === undefined ? 'no /policy in it' : 'another policy in it');
+  const isSeal = (name: string) => seal !== undefined && contents.files.has(name, sha256Hex(seal));
+  if (isSeal('/init')) return look('there', path, true);
+  return isSeal('/lacre/seal') ? look('there', path) : look('missing', 'the policy, but not the program that loads it');
 }
 
 async function initrdPath(root: string): Promise<string | undefined> {
@@ -72,10 +81,10 @@ async function readInitrd(path: string): Promise<InitrdContents | undefined> {
 }
 
 /** What only a running node shows. */
-export async function runningItems(): Promise<PreparedItem[]> {
+export async function runningItems(initrd: InitrdLook): Promise<PreparedItem[]> {
   const line = (await readText('/proc/cmdline'))?.trim();
   return [
-    ...commandLineItems(line),
+    ...commandLineItems(line, initrd),
     await presenceItem('TPM', '/dev/tpmrm0', 'everything is signed by it'),
     await presenceItem('measurement list', LIST_PATH, 'the kernel keeps it when IMA is built in'),
     toolsItem(await readFile(LIST_PATH).catch(() => undefined)),
@@ -83,7 +92,10 @@ export async function runningItems(): Promise<PreparedItem[]> {
 }
 
 /** @param line of the running kernel; undefined: not readable. */
-export function commandLineItems(line: string | undefined): PreparedItem[] {
+export function commandLineItems(
+  line: string | undefined,
+  { startsItself }: Pick<InitrdLook, 'startsItself'>,
+): PreparedItem[] {
   const words = new Set(line?.split(/\s+/));
   const item = (word: string, need: Need, why: string, isThere_: boolean): PreparedItem => ({
     name: `command line: ${word}`,
@@ -97,7 +109,7 @@ export function commandLineItems(line: string | undefined): PreparedItem[] {
   const starts =
     'starts the initrd with the program that loads the policy; an initrd whose /init it is needs no such word';
   return [
-    item(SEAL_PARAMETER, 'host:standard', starts, words.has(SEAL_PARAMETER)),
+    item(SEAL_PARAMETER, 'host:standard', starts, startsItself || words.has(SEAL_PARAMETER)),
     ...COMMAND_LINE.map(([word, need, why]) => item(word, need, why, words.has(word))),
     item(
       verity,

@@ -68,11 +68,12 @@ test('the initrd is looked into: the policy, and the program that loads it', asy
 
 test('the command line: what standard takes, what sealed takes', () => {
   const standard = 'lockdown=integrity sysctl.kernel.kexec_load_disabled=1 rdinit=/lacre/seal';
-  const of = (line: string | undefined) => {
-    const list = commandLineItems(line);
+  const of = (line: string | undefined, startsItself = false) => {
+    const list = commandLineItems(line, { startsItself });
     return [missingFor(list, 'host:standard').length, missingFor(list, 'host:sealed').length];
   };
   assert.deepEqual(of('quiet'), [3, 2]);
+  assert.deepEqual(of('quiet', true), [2, 2], 'an initrd whose /init loads the policy needs no word');
   assert.deepEqual(of(standard), [0, 2]);
   const verity = `roothash=${'0'.repeat(64)}`;
   assert.deepEqual(of(`${standard} sysctl.kernel.yama.ptrace_scope=3 ${verity}`), [0, 0]);

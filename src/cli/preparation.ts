@@ -1,6 +1,6 @@
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { initrdItems, runningItems } from './preparation-boot.ts';
+import { lookIntoInitrd, runningItems } from './preparation-boot.ts';
 import { fileItems } from './preparation-files.ts';
 
 /** What is lost without an item: identities of containers at all, or a grade of the host (DESIGN section 4). */
@@ -21,11 +21,8 @@ export interface PreparedItem {
 
 /** What the node with this root folder has and lacks; reads only. */
 export async function preparationItems(root: string, uidPoolBase: number): Promise<PreparedItem[]> {
-  return [
-    ...(await fileItems(root, uidPoolBase)),
-    ...(await initrdItems(root, uidPoolBase)),
-    ...(root === '/' ? await runningItems() : []),
-  ];
+  const initrd = await lookIntoInitrd(root, uidPoolBase);
+  return [...(await fileItems(root, uidPoolBase)), initrd.item, ...(root === '/' ? await runningItems(initrd) : [])];
 }
 
 /** Writes an item that is missing and can be written, whole or not at all; true where it did. */
