@@ -78,6 +78,10 @@ static char *read_line(const char *path)
 
 static void mount_kernel_interfaces(void)
 {
+	static const char *const folders[] = {"/dev", "/proc", "/sys"};
+
+	for (int i = 0; i < 3; i++)
+		mkdir(folders[i], 0755); /* initramfs-tools leaves them to its own first program */
 	mount("dev", "/dev", "devtmpfs", MS_NOSUID, 0);
 	int console = open("/dev/console", O_RDWR);
 	for (int fd = 0; fd < 3 && console >= 0; fd++)

@@ -35,6 +35,9 @@ const PACKAGES = [
 
 /** What the administrator of such a node sets: a list of modules, as nobody plugs disks into this machine. */
 const MODULES = ['virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng'];
+/** Not all of the cloud kernel's: depmod takes its time on an emulated processor. */
+const KERNEL_FILES =
+  /^(boot\/config-|usr\/lib\/modules\/[^/]+\/(modules\.|kernel\/(drivers\/(acpi|block|char|net\/[^/]+\.ko|virtio)|fs\/(overlayfs|squashfs)|net\/core|lib)))/;
 const CONF = 'etc/initramfs-tools';
 const SEAL = 'usr/lib/lacre/seal';
 const PREPARED = ['etc/lacre/ima-policy', 'etc/sysctl.d/60-lacre.conf', `${CONF}/hooks/lacre`] as const;
@@ -82,7 +85,7 @@ async function debianTree(built: BuiltNode, progress: Progress, signal: AbortSig
     for (const name of from.paths()) if (!tree.has(name)) tree.add(name, from.get(name));
   };
   await take(tools.path, /^(etc|usr\/(bin|sbin|lib|share\/initramfs-tools))\//);
-  await take(kernelPackages.path, /^(usr\/lib\/modules\/|boot\/config-)/);
+  await take(kernelPackages.path, KERNEL_FILES);
   tree.link('usr/bin/awk', 'mawk'); // an alternative, which a maintainer script would set
   tree.file(`${CONF}/modules`, `${MODULES.join('\n')}\n`);
   const settings = Buffer.from(tree.resolve(`${CONF}/initramfs.conf`).bytes).toString();
