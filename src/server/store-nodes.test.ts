@@ -77,6 +77,18 @@ test('fields are changed one by one; undefined clears', () => {
   assert.equal(cleared.name, 'one');
 });
 
+test('the newest session alone changes what is said of the host', () => {
+  const { nodes } = filled();
+  const [before, after] = [Uint8Array.of(1), Uint8Array.of(2)];
+  const older = nodes.nextFence(ek('a'));
+  nodes.judged(ek('a'), older, before);
+  const newer = nodes.nextFence(ek('a'));
+  nodes.judged(ek('a'), older, after);
+  assert.deepEqual(nodes.get(ek('a'))?.hostVerdict, before);
+  nodes.judged(ek('a'), newer, after);
+  assert.deepEqual(nodes.get(ek('a'))?.hostVerdict, after);
+});
+
 test('what is not there is told', () => {
   const { nodes } = filled();
   const missing = (error: unknown) => isLacreError(error, 'server.node.missing');
