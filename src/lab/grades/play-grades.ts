@@ -28,8 +28,8 @@ interface PlannedBoot {
 /** Boots that reach a grade each, and what takes it from them. Exit status as of `labUp`. */
 export async function playGrades({ build, progress, signal, json }: GradesRun): Promise<0 | 1> {
   const planned: readonly PlannedBoot[] = [
-    { parts: build.sealed, steps: SEALED_STEPS, asksPrepare: false },
     { parts: build.debian, steps: DEBIAN_STEPS, asksPrepare: true },
+    { parts: build.sealed, steps: SEALED_STEPS, asksPrepare: false },
     { parts: build.open, steps: OPEN_STEPS, asksPrepare: false },
   ];
   const run = await LabRun.make();
