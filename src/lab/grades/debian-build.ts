@@ -20,6 +20,7 @@ const PACKAGES = [
   ...['initramfs-tools', 'busybox', 'kmod', 'udev', 'zstd', 'cpio', 'gzip'],
   ...[
     'dash',
+    'bash',
     'coreutils',
     'grep',
     'sed',
