@@ -32,15 +32,6 @@ export const SEALED_STEPS: readonly GradeStep[] = [
   },
 ];
 
-/** Shells and busybox of its own initrd are in the list of every boot. */
-export const DEBIAN_STEPS: readonly GradeStep[] = [
-  {
-    what: 'a Debian booted as lacre node prepare made it ready',
-    expected: 'standard',
-    because: [{ code: 'appraisal.tool.present', path: '/usr/bin/busybox' }, { code: 'appraisal.root.unverified' }],
-  },
-];
-
 export const OPEN_STEPS: readonly GradeStep[] = [
   {
     what: 'booted without lockdown, with kexec, from a root that nothing verifies',
