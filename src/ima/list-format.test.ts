@@ -112,6 +112,35 @@ test('the oldest template, cut anywhere, waits for its rest; its digest is refus
   }
 });
 
+test('a digest with a zero byte in it is not zero', () => {
+  for (const at of [0, 10, 19]) {
+    const digest = new Uint8Array(20).fill(7).with(at, 0);
+    assert.equal(new ListReplay(ZERO).append(legacyEntry('/bin/a', digest))[0]?.digestState, 'refused');
+    assert.equal(
+      new ListReplay(ZERO).append(legacyEntry('/bin/a', new Uint8Array(20).with(at, 7)))[0]?.digestState,
+      'refused',
+    );
+  }
+});
+
+test('lengths up to their bound are waited for, one more is refused at once', () => {
+  const head = (...parts: (number | string)[]) => {
+    const writer = new ByteWriter({ littleEndian: true }).u32(10).bytes(new Uint8Array(20).fill(9));
+    for (const part of parts) typeof part === 'number' ? writer.u32(part) : writer.bytes(Buffer.from(part));
+    return writer.finish();
+  };
+  const first = listEntry({ template: 'ima-ng', path: 'boot_aggregate' });
+  const oldName = (length: number) => concat(legacyEntry('x').subarray(0, 51), head(length).subarray(24));
+  for (const [most, made] of [
+    [64, (length: number) => head(length)],
+    [64 * 1024, (length: number) => head(6, 'ima-ng', length)],
+    [255, oldName],
+  ] as const) {
+    assert.deepEqual(new ListReplay(ZERO).append(concat(first, made(most))).length, 1, String(most));
+    assert.throws(() => new ListReplay(ZERO).append(concat(first, made(most + 1))), { code: 'ima.entry.oversized' });
+  }
+});
+
 test('a violation in the oldest template is one', () => {
   const violated = Buffer.from(legacyEntry('/bin/a'));
   violated.fill(0, 4, 24);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { imaPolicy } from './policy.ts';
 
@@ -16,6 +17,12 @@ test('the policy states the pool and keeps the order that first-match rules need
     rules.every((rule) => !/pcr=(11|15|16|23)\b/.test(rule)),
     'no PCR that others extend or that can be reset',
   );
+});
+
+test('the policy is, to the byte, the one that the sealed sample was recorded under', () => {
+  const recorded = new URL('../../vectors/appraisal/sealed/policy', import.meta.url);
+  assert.equal(imaPolicy(200_000), readFileSync(recorded, 'utf8'));
+  for (const base of [65_536, 2 ** 31 - 1]) assert.ok(imaPolicy(base).includes(` uid>${base - 1} `));
 });
 
 test('a pool that overlaps the users of the host is refused', () => {
