@@ -91,6 +91,16 @@ for (const bank of ['sha256', 'sha384'] as const) {
   });
 }
 
+test('a component that was measured more than once is learnt once, with each of its values', () => {
+  const again = [event(9, EV.ipl, '/grub.cfg\0', 'set root'), event(9, EV.ipl, '/grub.cfg\0', 'another menu')];
+  const { components } = learnBoot(replay([...CHAIN.slice(0, 8), ...again, ...CHAIN.slice(8)]), [KERNEL_LINE]);
+  const menus = components.filter(({ name }) => name === '/grub.cfg');
+  assert.deepEqual(
+    menus.map(({ sha256 }) => sha256.map(toHex)),
+    [['set root', 'another menu'].map((text) => createHash('sha256').update(text).digest('hex'))],
+  );
+});
+
 test('a boot of one bank is not accepted by values of the other', () => {
   assert.ok(codes(CHAIN, learnt('sha256'), 'sha384').includes('boot.kernel.unknown'));
   assert.ok(codes(CHAIN, learnt('sha384'), 'sha256').includes('boot.kernel.unknown'));

@@ -54,7 +54,7 @@ export function parseEndorsementCertificate(der: Uint8Array): EndorsementCertifi
     if (x509.raw.length !== der.length) throw new Error('bytes are left after the certificate');
     return { x509, ...readExtensions(AsnConvert.parse(x509.raw, Certificate)) };
   } catch (cause) {
-    throw malformedCertificate(cause instanceof Error ? cause.message : 'it cannot be read', cause);
+    throw malformedCertificate((cause as Error).message, cause);
   }
 }
 

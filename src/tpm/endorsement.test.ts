@@ -304,6 +304,14 @@ test('a chain deeper than any maker has is not followed; nobody else makes a ver
   assert.throws(() => Reflect.construct(VerifiedEndorsement, [Symbol('other'), ek, 'hardware', {}]), TypeError);
 });
 
+test('alternative names that are no directory names say nothing of the chip', () => {
+  const names = new SubjectAlternativeName([new GeneralName({ dNSName: 'tpm.example' })]);
+  const extnValue = new OctetString(AsnSerializer.serialize(names));
+  const extension = new Extension({ extnID: '2.5.29.17', critical: false, extnValue });
+  const { certificate } = issueCertificate('x', undefined, { extension });
+  assert.equal(parseEndorsementCertificate(certificate).alternativeNames.size, 0);
+});
+
 test('a certificate without any extension is no CA', () => {
   const certificate = AsnConvert.parse(ca('root').certificate, Certificate);
   delete certificate.tbsCertificate.extensions;
