@@ -3,8 +3,9 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
 import { AK_ATTRIBUTES, forgePublicArea, softSignature } from '../../test/simulator/soft-key.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
+import { toHex } from '../bytes/hex.ts';
 import { verifyAttestationKey } from './attestation-key.ts';
-import { verifyCertification } from './certification.ts';
+import { CertifiedKey, verifyCertification } from './certification.ts';
 import { ALG, ATTRIBUTE, GENERATED, type HashName, TAG } from './constants.ts';
 import { objectName, type PublicArea, parsePublicArea } from './public-area.ts';
 
@@ -51,6 +52,25 @@ test('a certification is signed in the scheme of the attestation key, and in no 
   assert.equal(verify(key, [ALG.RSASSA, 'sha256']), 'verified');
   assert.equal(verify(key, [ALG.RSASSA, 'sha256'], [ALG.RSAPSS, 'sha256']), refused);
   assert.equal(verify(key, [ALG.RSASSA, 'sha256'], [ALG.RSASSA, 'sha512']), refused);
+});
+
+test('another nonce, another key, or an attestation key that nobody verified, certifies nothing', () => {
+  const key = certified(SIGNING);
+  const attest = attestOf(key);
+  const signature = softSignature(ecc.privateKey, ALG.ECDSA, 'sha256', attest);
+  const ak = verifyAttestationKey(areaOf(ecc.publicKey, AK_ATTRIBUTES, ALG.ECDSA));
+  const input = { attest, signature, ak, key, extraData };
+  const made = verifyCertification(input);
+  assert.ok(CertifiedKey.isVerified(made));
+  assert.ok(!CertifiedKey.isVerified({ ...made }));
+  assert.equal(made.nameHex, toHex(objectName(key)));
+  assert.throws(() => verifyCertification({ ...input, extraData: extraData.with(0, 1) }), {
+    code: 'tpm.quote.extra-data',
+  });
+  assert.throws(() => verifyCertification({ ...input, key: ak.area }), { code: 'tpm.certify.name' });
+  const lookAlike = { ...ak } as unknown as typeof ak;
+  assert.throws(() => verifyCertification({ ...input, ak: lookAlike }), TypeError);
+  assert.throws(() => Reflect.construct(CertifiedKey, [Symbol('other'), key, '']), TypeError);
 });
 
 test('each attribute of a signing key that never leaves its TPM is asked for', () => {
