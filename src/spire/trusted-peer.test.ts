@@ -16,8 +16,9 @@ import { statusOfCall } from './plugin-status.ts';
 import { peerCheck, uidOf } from './trusted-peer.ts';
 
 const FOREIGN_UID = 54_321;
-/** Listens, says so, and tells of every byte that it is sent. */
-const LISTENER = `const { createServer } = require('node:net');
+/** Listens, says so, and tells of every byte that it is sent; ends with its standard input. */
+const LISTENER = `process.stdin.resume().on('end', () => process.exit());
+const { createServer } = require('node:net');
 createServer((socket) => {
   socket.on('data', (bytes) => console.log('sent ' + bytes.length));
   socket.on('close', () => console.log('closed'));
@@ -56,7 +57,7 @@ test('a socket of another user is sent nothing, unless the configuration names h
 }, async (context) => {
   const path = join(folderOf(context), 'foreign.sock');
   const listener = spawn(process.execPath, ['-e', LISTENER, path], { uid: FOREIGN_UID, gid: FOREIGN_UID });
-  context.after(() => listener.kill('SIGKILL'));
+  context.after(() => listener.stdin.end());
   const lines: string[] = [];
   listener.stdout.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trim().split('\n')));
   const until = async (line: string) => {
@@ -96,9 +97,13 @@ test('a listener in a pid namespace of its own is known by its user', {
   skip: isRoot ? false : 'only root makes pid namespaces',
 }, async (context) => {
   const path = join(folderOf(context), 'namespaced.sock');
-  const args = ['-p', '-f', '--kill-child', '--setuid', String(FOREIGN_UID), process.execPath, '-e', LISTENER, path];
+  const args = ['-p', '-f', '--setuid', String(FOREIGN_UID), process.execPath, '-e', LISTENER, path];
   const listener = spawn('unshare', args);
-  context.after(() => listener.kill('SIGKILL'));
+  context.after(async () => {
+    const ended = once(listener, 'exit');
+    listener.stdin.end();
+    await ended;
+  });
   await once(listener.stdout, 'data', { signal: AbortSignal.timeout(10_000) });
   using client = new UnixClient(path, peerCheck(native, path, [], ''));
   await assert.rejects(client.service(Health).check({}, { timeoutMs: 5_000 }), /user 54321 listens/);
