@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { examples } from './entry.ts';
 
 /** Adds the programs themselves: `lacre server run`, `lacre agent run`, `lacre lab up|down`. Each is loaded when it is called. */
@@ -44,6 +44,15 @@ function addAgent(program: Command): void {
     });
 }
 
+interface LabOptions {
+  readonly keep?: true;
+  readonly spire?: true;
+  readonly reads?: true;
+  readonly grades?: true;
+  readonly attacks?: true;
+  readonly kernel: string;
+}
+
 function addLab(program: Command): void {
   const lab = program
     .command('lab')
@@ -55,21 +64,25 @@ function addLab(program: Command): void {
     .option('--spire', "identities come from an unmodified SPIRE with Lacre's plugins (needs Go)")
     .option('--reads', 'services in Python, JavaScript and shell, some of them with a changed script or setting')
     .option('--grades', 'boots that reach a host grade each, and what takes it from them')
+    .addOption(
+      new Option('--attacks', 'attacks by real processes in real containers, instead of the demonstration').conflicts([
+        ...['keep', 'spire', 'reads', 'grades'],
+      ]),
+    )
     .option('--kernel <series>', "the node's kernel: 6.12, or 6.1", '6.12')
     .addHelpText('after', examples('lacre lab up', 'lacre lab up --keep', 'lacre lab up --output json > result.json'))
-    .action(
-      async (options: { keep?: true; spire?: true; reads?: true; grades?: true; kernel: string }, command: Command) => {
-        const { labUp } = await import('../lab/lab.ts');
-        process.exitCode = await labUp({
-          keep: options.keep ?? false,
-          spire: options.spire ?? false,
-          reads: options.reads ?? false,
-          grades: options.grades ?? false,
-          kernel: options.kernel,
-          json: command.optsWithGlobals()['output'] === 'json',
-        });
-      },
-    );
+    .action(async (options: LabOptions, command: Command) => {
+      const { labUp } = await import('../lab/lab.ts');
+      process.exitCode = await labUp({
+        keep: options.keep ?? false,
+        spire: options.spire ?? false,
+        reads: options.reads ?? false,
+        grades: options.grades ?? false,
+        attacks: options.attacks ?? false,
+        kernel: options.kernel,
+        json: command.optsWithGlobals()['output'] === 'json',
+      });
+    });
   lab
     .command('down')
     .description('end a lab that was kept')

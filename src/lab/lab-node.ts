@@ -23,7 +23,7 @@ const CONTAINER_OPTIONS: readonly string[] = [
   ...['--volume', '/run/lacre/mesh:/run/lacre/mesh:rw,noexec'],
 ];
 
-/** A line that a demo service prints (deploy/lab/demo/service.c). */
+/** A line that a service prints (deploy/lab/demo/service.c, deploy/lab/attack/target.c). */
 export interface ServiceLine {
   readonly timeUnixMs: number;
   readonly event: string;
@@ -32,6 +32,9 @@ export interface ServiceLine {
   readonly message?: string;
   readonly sawUsAs?: string;
   readonly by?: string;
+  readonly order?: string;
+  readonly errno?: string;
+  readonly number?: string;
 }
 
 /** What the lab does in the node, as its administrator and as its attacker. */
@@ -74,6 +77,15 @@ export class LabNode {
     await this.#make('create', name, [], image);
     await this.replaceFile(name, path, changed);
     await this.#control.must([PODMAN, 'start', name]);
+  }
+
+  /** Runs podman with arguments of one's own, whose output ends with the container's id. */
+  async make(name: string, argv: readonly string[]): Promise<void> {
+    this.#containerIds.set(name, (await this.podman(...argv)).trim());
+  }
+
+  podman(...argv: readonly string[]): Promise<string> {
+    return this.#control.must([PODMAN, ...argv]);
   }
 
   async #make(command: string, name: string, options: readonly string[], image: string): Promise<void> {

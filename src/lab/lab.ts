@@ -1,23 +1,21 @@
 import { constants } from 'node:fs';
-import { access, mkdir, writeFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LacreError } from '../lacre-error.ts';
+import { buildAttacks } from './attack/attack-build.ts';
+import { attackUp } from './attack/attack-up.ts';
 import { buildGrades } from './grades/grades-build.ts';
 import { playGrades } from './grades/play-grades.ts';
 import { type BuiltNode, buildNode } from './image/node-build.ts';
 import { kernelOf } from './image/root-archive.ts';
 import { endLeftOver, endRun, LabRun, runningLab } from './lab-folder.ts';
-import { LabServer } from './lab-server.ts';
-import { consoleTail, SERVER_ADDRESS_IN_NODE, SPIRE_ADDRESS_IN_NODE, startMachine } from './machine/machine.ts';
-import { relayTo } from './machine/relay-command.ts';
-import { makeTpm, startTpm } from './machine/software-tpm.ts';
 import { type Played, play, type Stage } from './play.ts';
 import { Progress } from './progress.ts';
 import { playReads } from './reads/play-reads.ts';
 import { buildReads, type ReadsBuild } from './reads/reads-build.ts';
 import { playSpire } from './spire/play-spire.ts';
 import { buildSpire } from './spire/spire-build.ts';
-import { SpireServer } from './spire/spire-server.ts';
+import type { SpireServer } from './spire/spire-server.ts';
+import { onStage } from './stage.ts';
 import { stopOnSignals } from './stop-signal.ts';
 import { tryText } from './summary.ts';
 
@@ -34,6 +32,8 @@ export interface LabOptions {
   readonly reads: boolean;
   /** Boots that reach a host grade each, instead of the demonstration. */
   readonly grades: boolean;
+  /** Attacks on the real kernel instead of the demonstration. */
+  readonly attacks: boolean;
 }
 
 /**
@@ -53,6 +53,10 @@ export async function labUp(options: LabOptions): Promise<number> {
     if (options.grades) {
       const build = await buildGrades(built, progress, stop.signal);
       return await playGrades({ build, progress, signal: stop.signal, json: options.json });
+    }
+    if (options.attacks) {
+      const build = await buildAttacks(built, progress, stop.signal);
+      return await attackUp(build, { progress, signal: stop.signal, json: options.json });
     }
     const spire = options.spire ? await buildSpire(built, progress, stop.signal) : undefined;
     const reads = options.reads ? await buildReads(built, progress, stop.signal) : undefined;
@@ -92,40 +96,11 @@ async function demonstrate(
   options: LabOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  const tpmFolder = join(run.folder, 'tpm');
-  await mkdir(tpmFolder);
-  const tpm = await progress.step('tpm', 'making a software TPM with an EK certificate', () =>
-    makeTpm(tpmFolder, signal),
-  );
-  const server = await progress.step('server', 'starting lacre server', () =>
-    LabServer.start(built.executable.path, tpm.rootPaths, run, signal),
-  );
-  const relays = new Map([[SERVER_ADDRESS_IN_NODE, relayTo(server.port)]]);
-  let spire: SpireServer | undefined;
-  if (spireServer !== undefined) {
-    spire = await progress.step('spireServer', "starting spire-server, with Lacre's plugin", () =>
-      SpireServer.start({ program: spireServer, plugin: built.executable, server, run, signal }),
-    );
-    relays.set(`${SPIRE_ADDRESS_IN_NODE.host}:${SPIRE_ADDRESS_IN_NODE.port}`, relayTo(spire.port));
-  }
-  await run.own(await startTpm(tpm));
-  const machine = await startMachine({
-    ...{ kernel: built.kernel, initrd: built.initrd, root: built.root, data: built.data, keepsData: false },
-    ...{ tpm, folder: run.folder, relays },
-  });
-  await run.own(machine.service);
-  const stage = { built, server, machine, ekCertificate: tpm.ekCertificatePath, progress, signal, json: options.json };
-  try {
-    const { status, control, agentLog } = await demonstration(stage, spire, reads);
-    control.close();
-    await writeFile(join(run.folder, 'agent.log'), agentLog);
-    if (options.keep) process.stderr.write(tryText(built.executable.path, server, run.folder, spire?.commands()));
-    return status;
-  } catch (error) {
-    if (error instanceof LacreError && error.code === 'lab.machine.gone')
-      error.message += `\n${await consoleTail(machine)}`;
-    throw error;
-  }
+  const parts = { built, run, progress, signal, json: options.json, spireServer };
+  const { stage, status } = await onStage(parts, (set) => demonstration(set, set.spire, reads));
+  const { server, spire } = stage;
+  if (options.keep) process.stderr.write(tryText(built.executable.path, server, run.folder, spire?.commands()));
+  return status;
 }
 
 function demonstration(stage: Stage, spire: SpireServer | undefined, reads: ReadsBuild | undefined): Promise<Played> {

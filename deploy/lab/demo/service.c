@@ -5,17 +5,16 @@
  */
 #define _GNU_SOURCE
 #include "mesh.h"
+#include "say.h"
 #include "workload-api.h"
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef EDITION
@@ -31,41 +30,6 @@ static struct identity identity;
 static int listener = -1;
 static char proven[PEERS_MOST][64];
 static int proven_count;
-
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-static void print_string(const char *text)
-{
-	putchar('"');
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == '"' || *text == '\\')
-			printf("\\u%04x", *text);
-		else
-			putchar(*text);
-	putchar('"');
-}
-
-/* One JSON line: pairs of name and text, ended by a null pointer. */
-static void say(const char *event, ...)
-{
-	va_list pairs;
-
-	printf("{\"timeUnixMs\":%lld,\"event\":\"%s\"", now_ms(), event);
-	va_start(pairs, event);
-	for (const char *name; (name = va_arg(pairs, const char *));) {
-		printf(",\"%s\":", name);
-		print_string(va_arg(pairs, const char *));
-	}
-	va_end(pairs);
-	puts("}");
-	fflush(stdout);
-}
 
 static void leave_mesh(void)
 {
@@ -179,7 +143,7 @@ int main(void)
 	for (;; usleep(wait_ms * 1000)) {
 		if (!workload_api_listens())
 			continue;
-		if (stream_open(&stream)) {
+		if (stream_open(&stream, WORKLOAD_SOCKET)) {
 			say("error", "message", "curl can't be started", (char *)0);
 			return 1;
 		}

@@ -26,9 +26,9 @@ int workload_api_listens(void)
 	return result;
 }
 
-static void be_curl(int request, int body, int headers)
+static void be_curl(const char *socket, int request, int body, int headers)
 {
-	char *argv[] = {"curl", "--silent", "--no-buffer", "--http2-prior-knowledge", "--unix-socket", WORKLOAD_SOCKET,
+	char *argv[] = {"curl", "--silent", "--no-buffer", "--http2-prior-knowledge", "--unix-socket", (char *)socket,
 			"--header", "content-type: application/grpc", "--header", "te: trailers", "--header",
 			"workload.spiffe.io: true", "--data-binary", "@-", "--dump-header", "/dev/fd/3",
 			"http://localhost/SpiffeWorkloadAPI/FetchX509SVID", 0};
@@ -43,7 +43,7 @@ static void be_curl(int request, int body, int headers)
 	_exit(127);
 }
 
-int stream_open(struct stream *stream)
+int stream_open(struct stream *stream, const char *socket)
 {
 	static const char empty_message[FRAME_HEAD];
 	int request[2], body[2], headers[2];
@@ -54,7 +54,7 @@ int stream_open(struct stream *stream)
 		return -1;
 	stream->curl = fork();
 	if (stream->curl == 0)
-		be_curl(request[0], body[1], headers[1]);
+		be_curl(socket, request[0], body[1], headers[1]);
 	close(request[0]);
 	close(body[1]);
 	close(headers[1]);

@@ -31,8 +31,8 @@ struct stream {
 /* Whether somebody listens on the Workload API's socket. */
 int workload_api_listens(void);
 
-/* Starts a request; 0, or -1 with errno. */
-int stream_open(struct stream *stream);
+/* Starts a request at a unix socket; 0, or -1 with errno. */
+int stream_open(struct stream *stream, const char *socket);
 
 /* Reads what is there; 1 where *svid is a new answer (valid until the next call), 0 none yet, -1 the stream has ended. */
 int stream_read(struct stream *stream, struct svid *svid);

@@ -4,7 +4,7 @@ import { type ImageConfig, makeLayer, writeOciArchive } from './oci-archive.ts';
 import { sharedLibraries } from './shared-libraries.ts';
 import type { Toolchain } from './toolchain.ts';
 
-const SERVICE_SOURCES = ['lab/demo/service.c', 'lab/demo/mesh.c', 'lab/demo/workload-api.c'];
+const SERVICE_SOURCES = ['service', 'mesh', 'say', 'workload-api'].map((name) => `lab/demo/${name}.c`);
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 
 export interface DemoImages {

@@ -15,6 +15,8 @@ export interface Kernel {
   readonly modules: readonly KernelModule[];
   /** Those that a verified root takes besides, to be loaded after the others. */
   readonly verityModules: readonly KernelModule[];
+  /** One that the node doesn't load. */
+  readonly spareModule: KernelModule;
 }
 
 /**
@@ -22,8 +24,10 @@ export interface Kernel {
  * channel. Those that a kernel has built in are left out.
  */
 const WANTED_MODULES = [
-  ...['virtio_pci', 'virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng', 'virtio_console'],
+  ...['virtio_pci', 'virtio_blk', 'squashfs', 'overlay', 'virtio_net', 'virtio_rng', 'virtio_console', 'fuse'],
 ] as const;
+/** Signed by the distribution as all of them, and loaded by no node. */
+const SPARE_MODULE = 'dummy';
 
 const VERITY_MODULES = ['dm_verity'] as const;
 
@@ -53,7 +57,12 @@ export async function takeKernel(tree: FileTree, signal: AbortSignal): Promise<K
   const modules = [...loaded.values()];
   for (const name of VERITY_MODULES) await load(name);
   const verityModules = [...loaded.values()].slice(modules.length);
-  return { version, image: tree.resolve(image).bytes, modules, verityModules };
+  await load(SPARE_MODULE);
+  const spareModule = loaded.get(SPARE_MODULE);
+  if (spareModule === undefined) {
+    throw new LacreError('lab.build.archive', `the kernel's package has no module ${SPARE_MODULE}`);
+  }
+  return { version, image: tree.resolve(image).bytes, modules, verityModules, spareModule };
 }
 
 /** Names of modules are written with - and _ alike. */

@@ -51,6 +51,11 @@ export interface BuiltNode extends z.infer<typeof FACTS> {
   readonly demoArchive: string;
   readonly changedService: string;
   readonly changedHealth: string;
+  /** A kernel module that the node doesn't load. */
+  readonly spareModule: string;
+  readonly kernelSeries: KernelSeries;
+  /** The packages that everything was made of. */
+  readonly packages: string;
   readonly imageNames: DemoNames;
   /** `lacre` as one executable file. */
   readonly executable: AgentExecutable;
@@ -93,6 +98,9 @@ export async function buildNode(
     demoArchive: join(base, 'demo.tar'),
     changedService: join(base, 'changed-service'),
     changedHealth: join(base, 'changed-health'),
+    spareModule: join(base, 'spare-module'),
+    kernelSeries: kernel,
+    packages: packages.path,
     imageNames: IMAGE_NAMES,
     executable,
     base,
@@ -129,6 +137,7 @@ async function buildBase(
     const modules = [...kernel.modules, ...kernel.verityModules];
     await file('initrd-verified', makeInitrd({ ...initrd, modules, root: '/dev/dm-0 squashfs' }));
     await file('seal', seal);
+    await file('spare-module', kernel.spareModule.bytes);
     const images = await makeDemoImages(suite, toolchain, folder);
     await file('changed-service', images.changedService);
     await file('changed-health', images.changedHealth);

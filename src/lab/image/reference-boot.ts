@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isLacreError } from '../../lacre-error.ts';
 import { LabRun } from '../lab-folder.ts';
 import { ControlChannel } from '../machine/control-channel.ts';
 import { consoleTail, type MachineParts, startMachine } from '../machine/machine.ts';
@@ -12,9 +13,22 @@ const STORAGE = '/var/lib/containers';
 
 /**
  * Boots the node once with a TPM that is thrown away: loads the images into podman's storage (data.img), and takes the
- * firmware's event log as reference. `folder` holds the parts, and gets the results.
+ * firmware's event log as reference. `folder` holds the parts, and gets the results. Where the emulated kernel panics,
+ * it is done once more from the beginning.
  */
 export async function referenceBoot(folder: string, signal: AbortSignal): Promise<void> {
+  await attempt(folder, signal).catch((error: unknown) => {
+    if (!isPanic(error)) throw error;
+    return attempt(folder, signal);
+  });
+}
+
+/** Whether a machine ended because its kernel panicked, which the emulated processor makes it do in some boots of many. */
+function isPanic(error: unknown): boolean {
+  return isLacreError(error, 'lab.machine.gone') && error.message.includes('Kernel panic');
+}
+
+async function attempt(folder: string, signal: AbortSignal): Promise<void> {
   const data = join(folder, 'data.img');
   const options = ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard'];
   await runProgram('mke2fs', [...options, data, DATA_SIZE], { signal });
