@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { GradesReport } from '../../src/lab/grades/grades-report.ts';
 import { bootedLab, leftProcesses, missing, skip, TIME_LIMIT_MS, temporary } from './lab-run.ts';
 
-test('host grades and what takes them, on a real kernel', {
+test('host grades, what takes them, and lacre node prepare on a Debian, on a real kernel', {
   skip,
   timeout: TIME_LIMIT_MS,
 }, async (t) => {
@@ -37,6 +37,16 @@ test('host grades and what takes them, on a real kernel', {
     const unknown = steps[3]?.findings.find(({ code }) => code === 'appraisal.file.unknown');
     assert.equal(unknown?.path, '/var/lib/lacre/unknown');
     for (const { what, afterMs } of steps) assert.ok(afterMs < 10_000, `${what}: ${afterMs} ms`);
+  });
+
+  await t.test('standard: a Debian with its own initrd, which lacre node prepare made ready', () => {
+    const { commandLine, steps, prepare } = boot('debian');
+    assert.match(commandLine, /rdinit=\/lacre\/seal/);
+    assert.equal(steps[0]?.grade, 'standard');
+    assert.ok(codes('debian', 0).includes('appraisal.tool.present'));
+    assert.ok(codes('debian', 0).includes('appraisal.root.unverified'));
+    assert.deepEqual([prepare?.status, prepare?.standardLacks], [0, []]);
+    assert.deepEqual(prepare?.sealedLacks, ['command line: dm-mod.create="…verity…"', 'no general-purpose tool']);
   });
 
   await t.test('open: a command line that leaves the kernel open', () => {

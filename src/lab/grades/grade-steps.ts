@@ -32,6 +32,15 @@ export const SEALED_STEPS: readonly GradeStep[] = [
   },
 ];
 
+/** The shell that runs its own initrd is in the list of every boot. */
+export const DEBIAN_STEPS: readonly GradeStep[] = [
+  {
+    what: 'a Debian booted as lacre node prepare made it ready',
+    expected: 'standard',
+    because: [{ code: 'appraisal.tool.present', path: '/usr/bin/sh' }, { code: 'appraisal.root.unverified' }],
+  },
+];
+
 export const OPEN_STEPS: readonly GradeStep[] = [
   {
     what: 'booted without lockdown, with kexec, from a root that nothing verifies',

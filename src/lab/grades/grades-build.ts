@@ -10,10 +10,11 @@ import { verifiedRoot } from '../image/verity.ts';
 import { COMMAND_LINE } from '../machine/machine.ts';
 import type { Progress } from '../progress.ts';
 import { type BootParts, measuredBy } from './boot-parts.ts';
+import { buildDebian } from './debian-build.ts';
 
 export const VIOLATE_PATH = '/usr/lib/lacre/violate';
 const SOURCE = 'lab/grades/violate.c';
-const MAKERS = [`deploy/${SOURCE}`, 'src/lab/grades/grades-build.ts'];
+const MAKERS = [`deploy/${SOURCE}`, 'src/lab/grades/grades-build.ts', 'src/lab/grades/debian-build.ts'];
 const PROJECT = join(import.meta.dirname, '../../..');
 
 /** Words without which the kernel is open. */
@@ -23,13 +24,16 @@ export interface GradesBuild {
   readonly node: BuiltNode;
   /** dm-verity over the root, on the command line. */
   readonly sealed: BootParts;
+  /** A Debian that `lacre node prepare` has made ready. */
+  readonly debian: BootParts;
   /** As sealed without a verified root, and with a command line that leaves the kernel open. */
   readonly open: BootParts;
 }
 
 /** Adds to a node the boots that reach other grades, unless they are there already. */
 export async function buildGrades(built: BuiltNode, progress: Progress, signal: AbortSignal): Promise<GradesBuild> {
-  const folder = join(dirname(built.root), `grades-${await hashOfMakers()}`);
+  const key = await hashOfMakers();
+  const folder = join(dirname(built.root), `grades-${key}`);
   await once(folder, (part) =>
     progress.step('gradesRoot', 'a root file system with a dm-verity tree', () =>
       buildVerified(built, part, progress, signal),
@@ -44,6 +48,7 @@ export async function buildGrades(built: BuiltNode, progress: Progress, signal: 
       commandLine: `${COMMAND_LINE} ${await readFile(at('verity'), 'utf8')}`,
       measuredKernel: at('vmlinuz-measured'),
     },
+    debian: await buildDebian(built, key, progress, signal),
     open: {
       ...{ ...common, name: 'open', initrd: built.initrd, root: at('root.squashfs') },
       commandLine: COMMAND_LINE.split(' ')

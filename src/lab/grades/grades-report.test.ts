@@ -24,11 +24,14 @@ test('what is not as expected is told', () => {
     afterMs: 1,
     asExpected: true,
   } as const;
-  const of = (change: object): GradesReport => ({
-    boots: [{ name: 'n', commandLine: '', steps: [{ ...step, ...change }] }],
+  const prepare = { status: 0, standardLacks: [], sealedLacks: ['verity'] };
+  const of = (change: object, prepared: object = {}): GradesReport => ({
+    boots: [{ name: 'n', commandLine: '', steps: [{ ...step, ...change }], prepare: { ...prepare, ...prepared } }],
     timingsMs: {},
   });
   assert.deepEqual(unexpectedGrades(of({})), []);
   assert.match(unexpectedGrades(of({ grade: 'open', asExpected: false })).join(), /booted: open, where sealed/);
+  assert.match(unexpectedGrades(of({}, { status: 3, standardLacks: ['initrd'] })).join(), /finds missing: initrd/);
+  assert.match(unexpectedGrades(of({}, { sealedLacks: [] })).join(), /says nothing of what sealed lacks/);
   assert.match(gradesText(of({}), [], []), /Every grade was as expected/);
 });

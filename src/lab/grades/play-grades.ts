@@ -7,9 +7,9 @@ import type { Progress } from '../progress.ts';
 import { type BootedNode, bootGraded, type GradesStage } from './boot.ts';
 import type { BootParts } from './boot-parts.ts';
 import { type GradeStep, type GradeStepReport, takeStep } from './grade-step.ts';
-import { OPEN_STEPS, SEALED_STEPS } from './grade-steps.ts';
+import { DEBIAN_STEPS, OPEN_STEPS, SEALED_STEPS } from './grade-steps.ts';
 import type { GradesBuild } from './grades-build.ts';
-import { type BootReport, gradesText, unexpectedGrades } from './grades-report.ts';
+import { askPrepare, type BootReport, gradesText, unexpectedGrades } from './grades-report.ts';
 
 export interface GradesRun {
   readonly build: GradesBuild;
@@ -21,13 +21,16 @@ export interface GradesRun {
 interface PlannedBoot {
   readonly parts: BootParts;
   readonly steps: readonly GradeStep[];
+  /** Whether `lacre node prepare` is asked on the node. */
+  readonly asksPrepare: boolean;
 }
 
 /** Boots that reach a grade each, and what takes it from them. Exit status as of `labUp`. */
 export async function playGrades({ build, progress, signal, json }: GradesRun): Promise<0 | 1> {
   const planned: readonly PlannedBoot[] = [
-    { parts: build.sealed, steps: SEALED_STEPS },
-    { parts: build.open, steps: OPEN_STEPS },
+    { parts: build.debian, steps: DEBIAN_STEPS, asksPrepare: true },
+    { parts: build.sealed, steps: SEALED_STEPS, asksPrepare: false },
+    { parts: build.open, steps: OPEN_STEPS, asksPrepare: false },
   ];
   const run = await LabRun.make();
   try {
@@ -74,7 +77,7 @@ async function makeTpms(
   return new Map(await Promise.all(pairs));
 }
 
-async function watchBoot(stage: GradesStage, node: BootedNode, { parts, steps }: PlannedBoot) {
+async function watchBoot(stage: GradesStage, node: BootedNode, { parts, steps, asksPrepare }: PlannedBoot) {
   const taken: GradeStepReport[] = [];
   for (const step of steps) {
     const report = await takeStep(node, step, stage.signal);
@@ -82,5 +85,6 @@ async function watchBoot(stage: GradesStage, node: BootedNode, { parts, steps }:
     stage.progress.say(`${node.name}: ${step.what}: ${report.grade}${why === '' ? '' : ` (${why})`}`);
     taken.push(report);
   }
-  return { name: parts.name, commandLine: parts.commandLine, steps: taken };
+  const prepare = asksPrepare ? await askPrepare(node) : null;
+  return { name: parts.name, commandLine: parts.commandLine, steps: taken, prepare };
 }
