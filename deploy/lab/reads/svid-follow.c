@@ -52,7 +52,7 @@ int main(void)
 	for (;; usleep(RETRY_MS * 1000)) {
 		if (!workload_api_listens())
 			continue;
-		if (stream_open(&stream)) {
+		if (stream_open(&stream, WORKLOAD_SOCKET)) {
 			say("error", "message", "curl can't be started");
 			return 1;
 		}
