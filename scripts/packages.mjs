@@ -23,6 +23,7 @@ const PACKAGES = [
   { name: 'libc6-dev', brings: ['/usr/include/stdio.h'], for: ['lab', 'test'] },
   { name: 'binutils', brings: 'strip', for: ['lab', 'test'] },
   { name: 'curl', brings: 'curl', for: ['test'] },
+  { name: 'gcab', brings: 'gcab', for: ['test'] },
   { name: 'spin', brings: 'spin', for: ['test'] },
   { name: 'tpm2-tools', brings: 'tpm2_eventlog', for: ['test'] },
   { name: 'crun', brings: ['/usr/bin/crun', '/usr/sbin/runc', '/usr/bin/runc'], for: ['test'] },
