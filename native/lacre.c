@@ -76,14 +76,21 @@ static napi_value int_value(napi_env env, int64_t number) {
   return napi_create_int64(env, number, &value) == napi_ok ? value : NULL;
 }
 
+/* Who is at the other end of the unix socket that is the argument; false, with the errno thrown, where nobody is. */
+static int read_peer(napi_env env, napi_callback_info info, const char *call, struct ucred *peer) {
+  int fd = number_argument(env, info, call);
+  if (fd < 0) return 0;
+  socklen_t length = sizeof *peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 && length == sizeof *peer) return 1;
+  fail(env, "SO_PEERCRED", length == sizeof *peer ? errno : ENOTCONN);
+  return 0;
+}
+
 /* peerCredentials(fd): { pid, uid, gid } of the process that connected, as the kernel kept them at connect. */
 static napi_value peer_credentials(napi_env env, napi_callback_info info) {
-  int fd = number_argument(env, info, "peerCredentials");
-  if (fd < 0) return NULL;
   struct ucred peer;
-  socklen_t length = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return fail(env, "SO_PEERCRED", errno);
-  if (length != sizeof peer || peer.pid <= 0) return fail(env, "SO_PEERCRED", ENOTCONN);
+  if (!read_peer(env, info, "peerCredentials", &peer)) return NULL;
+  if (peer.pid <= 0) return fail(env, "SO_PEERCRED", ENOTCONN);
   napi_value result = NULL;
   if (napi_create_object(env, &result) != napi_ok) return NULL;
   napi_set_named_property(env, result, "pid", int_value(env, peer.pid));
@@ -94,12 +101,9 @@ static napi_value peer_credentials(napi_env env, napi_callback_info info) {
 
 /* peerUid(fd): the user of the process that connected, or that listens; it may be in a pid namespace out of sight. */
 static napi_value peer_uid(napi_env env, napi_callback_info info) {
-  int fd = number_argument(env, info, "peerUid");
-  if (fd < 0) return NULL;
   struct ucred peer;
-  socklen_t length = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return fail(env, "SO_PEERCRED", errno);
-  if (length != sizeof peer || peer.uid == (uid_t)-1) return fail(env, "SO_PEERCRED", ENOTCONN);
+  if (!read_peer(env, info, "peerUid", &peer)) return NULL;
+  if (peer.uid == (uid_t)-1) return fail(env, "SO_PEERCRED", ENOTCONN);
   return int_value(env, peer.uid);
 }
 
