@@ -2,13 +2,9 @@ import { connect, type Socket } from 'node:net';
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { descriptorOf } from './socket-descriptor.ts';
 
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-
-/** A libuv handle shows its descriptor; -1 once it is closed. */
-interface HandledSocket extends Socket {
-  readonly _handle: { readonly fd: number } | null;
-}
 
 /**
  * Looks at who listens at the other end of a descriptor: true, it may be spoken to; false, nobody is there. Throws where
@@ -51,7 +47,7 @@ export class UnixClient implements Disposable {
 function connectChecked(path: string, check: PeerCheck): Socket {
   const socket = connect(path);
   try {
-    if (check((socket as HandledSocket)._handle?.fd ?? -1)) return socket;
+    if (check(descriptorOf(socket))) return socket;
   } catch (error) {
     socket.destroy();
     throw error;

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { LacreError } from '../lacre-error.ts';
+import { descriptorOf } from '../socket-descriptor.ts';
 import type { AgentParts } from './agent.ts';
 import { identifyCaller, PinnedPeer } from './caller.ts';
 import type { AgentConfig } from './config.ts';
@@ -13,11 +14,6 @@ import { Proc } from './proc.ts';
 import { type CertificateSource, endorsementCertificate } from './tpm-certificate.ts';
 import { TpmClient } from './tpm-client.ts';
 import type { PinnedCaller } from './workload-api.ts';
-
-/** A libuv handle shows its descriptor; -1 once it is closed. */
-interface HandledSocket extends Socket {
-  readonly _handle: { readonly fd: number } | null;
-}
 
 /** A process that was named by its pid, held by a pidfd. */
 export interface PinnedProcess extends PinnedCaller {
@@ -94,7 +90,7 @@ function containersOf(watch: ContainerWatch): NodeContainers {
 
 /** The pin is made when the connection is accepted, and lives as long as it does. */
 function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerWatch): PinnedCaller {
-  const fd = (socket as HandledSocket)._handle?.fd ?? -1;
+  const fd = descriptorOf(socket);
   if (fd < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
   return pinned(PinnedPeer.open(fd, native), proc, watch);
 }

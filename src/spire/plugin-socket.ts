@@ -6,11 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Native } from '../agent/native.ts';
 import { LacreError } from '../lacre-error.ts';
-
-/** A libuv handle shows its descriptor; -1 once it is closed. */
-interface HandledSocket extends Socket {
-  readonly _handle: { readonly fd: number } | null;
-}
+import { descriptorOf } from '../socket-descriptor.ts';
 
 /** Where SPIRE reaches the plugin. */
 export interface PluginSocket {
@@ -100,7 +96,7 @@ function listen(server: Http2Server, path: string): Promise<void> {
 /** The mode of the folder keeps others out; who gets in nevertheless is not answered. */
 function refuseForeign(socket: Socket, native: Native, log: Logger): void {
   try {
-    const { uid, pid } = native.peerCredentials((socket as HandledSocket)._handle?.fd ?? -1);
+    const { uid, pid } = native.peerCredentials(descriptorOf(socket));
     if (uid === 0 || uid === process.getuid?.()) return;
     log.warn({ uid, pid }, 'a process of another user connected to the plugin, and was refused');
   } catch (error) {
