@@ -1,22 +1,15 @@
 import { X509Certificate } from 'node:crypto';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { equalBytes } from '../bytes/equal.ts';
 import { LacreError } from '../lacre-error.ts';
-import {
-  type EnrolChallenge,
-  type EnrolRequest,
-  EnrolRequestSchema,
-  type EnrolResponse,
-  type EnrolResult,
-} from '../proto/lacre/v1/node_pb.ts';
+import type { EnrolChallenge, EnrolRequest, EnrolResponse, EnrolResult } from '../proto/lacre/v1/node_pb.ts';
 import { objectName, parsePublicArea } from '../tpm/public-area.ts';
 import { enrolmentExtraData } from '../tpm/qualifying-data.ts';
-import { VERSION } from '../version.ts';
 import type { AgentConfig } from './config.ts';
 import { type AgentIdentity, type Connection, connectServer } from './connection.ts';
 import { faultOfCall, findingsText } from './connection-fault.ts';
 import { createKeyAndRequest, type KeyAndRequest } from './enrolment-csr.ts';
+import { enrolRequest, helloOf } from './enrolment-request.ts';
 import { observeNode, readEventLog } from './evidence-observation.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { CHUNK_BYTES, MeasurementList } from './measurement-list.ts';
@@ -142,30 +135,17 @@ async function* enrolRequests(
   exporter: Uint8Array,
   challenged: Promise<EnrolChallenge>,
 ): AsyncGenerator<EnrolRequest> {
-  yield request({
-    case: 'hello',
-    value: {
-      ekCertificate: keys.ekCertificate ?? new Uint8Array(),
-      ekIntermediates: [...keys.ekIntermediates],
-      ekPublic: keys.ekPublic,
-      akPublic: keys.akPublic,
-      csr: key.csr,
-      agentVersion: VERSION,
-    },
-  });
+  yield helloOf(keys, key.csr);
   const { credentialBlob, encryptedSecret, nonce } = await challenged;
   const secret = await tpm.activateCredential(credentialBlob, encryptedSecret);
   const { trustDomain } = config;
   const { akName, ekPublic } = keys;
   const extraData = enrolmentExtraData({ trustDomain, nonce, secret, ekPublic, akName, csr: key.csr, exporter });
   const { attest, signature } = await tpm.quote(extraData);
-  for (const chunk of chunksOf(await readEventLog(config.eventLog))) yield request({ case: 'eventLog', value: chunk });
-  for await (const chunk of wholeList(config.measurementList)) yield request({ case: 'list', value: chunk });
-  yield request({ case: 'evidence', value: { attest, signature, observation: await observeNode() } });
-}
-
-function request(step: MessageInitShape<typeof EnrolRequestSchema>['step']): EnrolRequest {
-  return create(EnrolRequestSchema, step === undefined ? {} : { step });
+  for (const chunk of chunksOf(await readEventLog(config.eventLog)))
+    yield enrolRequest({ case: 'eventLog', value: chunk });
+  for await (const chunk of wholeList(config.measurementList)) yield enrolRequest({ case: 'list', value: chunk });
+  yield enrolRequest({ case: 'evidence', value: { attest, signature, observation: observeNode() } });
 }
 
 function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {

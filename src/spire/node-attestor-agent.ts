@@ -2,6 +2,7 @@ import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { openWhenUsed } from '../agent/agent-parts.ts';
 import { prepareKeys } from '../agent/enrolment.ts';
+import { helloOf } from '../agent/enrolment-request.ts';
 import { readEventLog } from '../agent/evidence-observation.ts';
 import { MeasurementList } from '../agent/measurement-list.ts';
 import { StateDir } from '../agent/state-dir.ts';
@@ -15,7 +16,7 @@ import {
   NodeAttestor as Service,
 } from '../proto/spire/plugin/agent/nodeattestor/v1/nodeattestor_pb.ts';
 import { AgentHalfConfigSchema } from './node-config.ts';
-import { batchesOf, evidenceOf, helloOf, messageOf, outOfOrder, parseChallenge, stepsOf } from './node-evidence.ts';
+import { batchesOf, evidenceOf, messageOf, outOfOrder, parseChallenge, stepsOf } from './node-evidence.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
 import type { Plugin } from './plugin-runtime.ts';
 import { statusOf } from './plugin-status.ts';

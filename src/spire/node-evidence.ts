@@ -1,10 +1,11 @@
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { NodeKeys } from '../agent/enrolment.ts';
+import { enrolRequest } from '../agent/enrolment-request.ts';
 import { observeNode } from '../agent/evidence-observation.ts';
 import type { AttestationTpm } from '../agent/evidence-tpm.ts';
 import { CHUNK_BYTES, type MeasurementList } from '../agent/measurement-list.ts';
 import { LacreError } from '../lacre-error.ts';
-import { type EnrolRequest, EnrolRequestSchema } from '../proto/lacre/v1/node_pb.ts';
+import type { EnrolRequest } from '../proto/lacre/v1/node_pb.ts';
 import {
   type SpireChallenge,
   SpireChallengeSchema,
@@ -16,26 +17,11 @@ import {
   PayloadOrChallengeResponseSchema,
 } from '../proto/spire/plugin/agent/nodeattestor/v1/nodeattestor_pb.ts';
 import { enrolmentExtraData, spireExporter } from '../tpm/qualifying-data.ts';
-import { VERSION } from '../version.ts';
 
 /** SPIRE takes 4 MiB; a message holds steps up to about this size. */
 const MESSAGE_BYTES = 2 * 1024 * 1024;
 /** A credential, an encrypted secret and a nonce. */
 const MAX_CHALLENGE_BYTES = 64 * 1024;
-
-/** What begins an attestation: keys and certificates, nothing that is proven yet. */
-export function helloOf(keys: NodeKeys): EnrolRequest {
-  return request({
-    case: 'hello',
-    value: {
-      ekCertificate: keys.ekCertificate ?? new Uint8Array(),
-      ekIntermediates: [...keys.ekIntermediates],
-      ekPublic: keys.ekPublic,
-      akPublic: keys.akPublic,
-      agentVersion: VERSION,
-    },
-  });
-}
 
 /**
  * Activation and quote of this challenge. The quote is made before the list is read: so the list covers it.
@@ -56,7 +42,7 @@ export async function evidenceOf(
   const { attest: quoted, signature } = await tpm.quote(
     enrolmentExtraData({ trustDomain, nonce, secret, ekPublic, akName, csr, exporter }),
   );
-  return request({ case: 'evidence', value: { attest: quoted, signature, observation: await observeNode() } });
+  return enrolRequest({ case: 'evidence', value: { attest: quoted, signature, observation: observeNode() } });
 }
 
 /** Event log, list and evidence, in the order in which the verifier takes them. */
@@ -66,10 +52,10 @@ export async function* stepsOf(
   evidence: EnrolRequest,
 ): AsyncGenerator<EnrolRequest> {
   for (let at = 0; at < eventLog.length; at += CHUNK_BYTES) {
-    yield request({ case: 'eventLog', value: eventLog.subarray(at, at + CHUNK_BYTES) });
+    yield enrolRequest({ case: 'eventLog', value: eventLog.subarray(at, at + CHUNK_BYTES) });
   }
   for (let chunk = await list.read(); chunk.length > 0; chunk = await list.read())
-    yield request({ case: 'list', value: chunk });
+    yield enrolRequest({ case: 'list', value: chunk });
   yield evidence;
 }
 
@@ -114,10 +100,6 @@ export function messageOf(
 ): PayloadOrChallengeResponse {
   const value = toBinary(SpireStepsSchema, create(SpireStepsSchema, { steps, more, trustDomain }));
   return create(PayloadOrChallengeResponseSchema, { data: { case: kind, value } });
-}
-
-function request(step: MessageInitShape<typeof EnrolRequestSchema>['step']): EnrolRequest {
-  return create(EnrolRequestSchema, { step: step ?? { case: undefined } });
 }
 
 /** spire.node.protocol */
