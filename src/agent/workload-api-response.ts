@@ -1,12 +1,12 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { CODE_TRAILER, GRPC_STATUS_NUMBER } from '../grpc-status.ts';
+import { GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import type { LacreError } from '../lacre-error.ts';
-import { encodeFrame, encodeStatusMessage } from './grpc-frame.ts';
+import { encodeFrame } from './grpc-frame.ts';
+import { GRPC_HEAD, refuseCall, statusTrailers } from './grpc-refusal.ts';
 import type { WorkloadSink } from './workload-stream.ts';
 
 /** What may wait in a stream's buffer for a client that reads slowly. */
 const MAX_BUFFERED_BYTES = 128 * 1024;
-const MAX_STATUS_MESSAGE = 4_000;
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
 export class GrpcResponse implements WorkloadSink {
@@ -33,10 +33,7 @@ export class GrpcResponse implements WorkloadSink {
     }
     if (!this.#started) {
       this.#started = true;
-      stream.respond(
-        { [constants.HTTP2_HEADER_STATUS]: 200, 'content-type': 'application/grpc' },
-        { waitForTrailers: true },
-      );
+      stream.respond(GRPC_HEAD, { waitForTrailers: true });
     }
     stream.write(encodeFrame(message));
     return true;
@@ -46,19 +43,12 @@ export class GrpcResponse implements WorkloadSink {
     const stream = this.#stream;
     if (this.#ended || stream.destroyed) return;
     this.#ended = true;
-    const status = {
-      'grpc-status': String(GRPC_STATUS_NUMBER[error.grpcStatus]),
-      'grpc-message': encodeStatusMessage(error.message.slice(0, MAX_STATUS_MESSAGE)),
-      [CODE_TRAILER]: error.code,
-    };
+    const trailers = statusTrailers(GRPC_STATUS_NUMBER[error.grpcStatus], error.message, error.code);
     if (!this.#started) {
-      const head = { [constants.HTTP2_HEADER_STATUS]: 200, 'content-type': 'application/grpc' };
-      stream.respond({ ...head, ...status }, { endStream: true });
-      // What the client still sends is not waited for.
-      stream.close(constants.NGHTTP2_NO_ERROR);
+      refuseCall(stream, trailers);
       return;
     }
-    stream.once('wantTrailers', () => stream.sendTrailers(status));
+    stream.once('wantTrailers', () => stream.sendTrailers(trailers));
     stream.end();
   }
 }

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { keepAlive } from '../http2-keep-alive.ts';
 import { LacreError } from '../lacre-error.ts';
 import { FrameReader } from './grpc-frame.ts';
+import { isGrpcCall } from './grpc-refusal.ts';
 import type { SessionLink } from './session-link.ts';
 import { ConnectionCounter, WORKLOAD_LIMITS } from './workload-api-limits.ts';
 import { GrpcResponse } from './workload-api-response.ts';
@@ -145,8 +146,7 @@ function methodOf(headers: { readonly [name: string]: string | string[] | undefi
     throw new LacreError('agent.workload.header', 'security header missing from request');
   }
   const path = headers[':path'];
-  const type = headers['content-type'];
-  if (headers[':method'] !== 'POST' || typeof type !== 'string' || !/^application\/grpc(\+proto)?$/.test(type)) {
+  if (!isGrpcCall(headers)) {
     throw new LacreError('agent.workload.message', 'a call to the Workload API is a POST of application/grpc');
   }
   const makeAsk = typeof path === 'string' ? METHODS.get(path) : undefined;

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ConnectError } from '@connectrpc/connect';
-import { encodeFrame, encodeStatusMessage, FrameReader } from '../agent/grpc-frame.ts';
+import { encodeFrame, FrameReader } from '../agent/grpc-frame.ts';
+import { GRPC_HEAD, isGrpcCall, refuseCall, statusTrailers } from '../agent/grpc-refusal.ts';
 import { CODE_TRAILER } from '../grpc-status.ts';
 import { LacreError } from '../lacre-error.ts';
 
@@ -12,16 +13,9 @@ export interface PlainUnary {
   answer(request: Uint8Array): Promise<Uint8Array>;
 }
 
-const HEAD = { ':status': 200, 'content-type': 'application/grpc' };
-const MAX_MESSAGE_CHARACTERS = 4_000;
-
 /** Whether a call is one of this method, in gRPC's form; any other call is somebody else's to answer. */
 export function isCallOf(method: PlainUnary | undefined, headers: IncomingHttpHeaders): method is PlainUnary {
-  return (
-    headers[':path'] === method?.path &&
-    headers[':method'] === 'POST' &&
-    /^application\/grpc(\+proto)?$/.test(headers['content-type'] ?? '')
-  );
+  return headers[':path'] === method?.path && isGrpcCall(headers);
 }
 
 /**
@@ -37,7 +31,9 @@ export function servePlainUnary(
   let isTaken = false;
   const fail = (error: unknown): void => {
     isTaken = true;
-    if (!stream.destroyed && !stream.headersSent) refuse(stream, statusOf(error));
+    if (stream.destroyed || stream.headersSent) return;
+    const { code, rawMessage, metadata } = statusOf(error);
+    refuseCall(stream, statusTrailers(code, rawMessage, metadata.get(CODE_TRAILER) ?? undefined));
   };
   stream.on('error', () => undefined);
   stream.on('data', (bytes: Buffer) => {
@@ -58,18 +54,7 @@ export function servePlainUnary(
 
 function finish(stream: ServerHttp2Stream, answer: Uint8Array): void {
   if (stream.destroyed) return;
-  stream.respond(HEAD, { waitForTrailers: true });
+  stream.respond(GRPC_HEAD, { waitForTrailers: true });
   stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
   stream.end(encodeFrame(answer));
-}
-
-function refuse(stream: ServerHttp2Stream, status: ConnectError): void {
-  const trailer = {
-    'grpc-status': String(status.code),
-    'grpc-message': encodeStatusMessage(status.rawMessage.slice(0, MAX_MESSAGE_CHARACTERS)),
-  };
-  const code = status.metadata.get(CODE_TRAILER);
-  stream.respond({ ...HEAD, ...trailer, ...(code !== null && { [CODE_TRAILER]: code }) }, { endStream: true });
-  // What the caller still sends is not waited for.
-  stream.close();
 }
