@@ -1,24 +1,15 @@
-import { create } from '@bufbuild/protobuf';
 import { toHex } from '../bytes/hex.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import { capabilitySet } from '../container/capability.ts';
 import { parseCgroup } from '../container/cgroup.ts';
-import { compareEnvironment } from '../container/environment.ts';
 import { parseMountInfo } from '../container/mount-info.ts';
 import type { ProcessStatus } from '../container/process-status.ts';
-import { encodeContainer, makeContainer } from '../container/record.ts';
-import type { UidExtent } from '../container/uid-map.ts';
-import {
-  type Container,
-  EnvironmentNameSchema,
-  IdExtentSchema,
-  type Label,
-  LabelSchema,
-  type Mount,
-} from '../proto/lacre/v1/record_pb.ts';
+import { encodeContainer } from '../container/record.ts';
+import type { Container, Mount } from '../proto/lacre/v1/record_pb.ts';
 import { ContainerPin, PinSweep } from './container-pin.ts';
 import { recordMounts } from './container-watch-mount.ts';
-import { MAX_PROCESSES, type ProcessSummary, readProcesses, type SeenProcesses } from './container-watch-process.ts';
+import { MAX_PROCESSES, readProcesses, type SeenProcesses } from './container-watch-process.ts';
+import { recordOf, type Seen } from './container-watch-record.ts';
 import type { Native } from './native.ts';
 import type { EngineContainer } from './podman-source.ts';
 import { isMissing, NAMESPACES, type Namespaces, type Proc } from './proc.ts';
@@ -36,18 +27,6 @@ export interface ObservedContainer {
   readonly sha256Hex: string;
   /** Of each of its processes, by pid, the pid of its parent. */
   readonly parents: ReadonlyMap<number, number>;
-}
-
-/** What was read of the kernel, and of what else the record is made. */
-interface Seen {
-  readonly initStartTicks: bigint;
-  /** Raw mountinfo, and what it says. */
-  readonly mountInfo: Buffer;
-  readonly mounts: readonly Mount[];
-  readonly processes: ProcessSummary;
-  readonly uidMap: readonly UidExtent[];
-  readonly namespaces: Namespaces;
-  readonly hostNamespaces: readonly string[];
 }
 
 /** The last look at a container. */
@@ -68,8 +47,6 @@ interface Known {
 /** A container is still being made while its first process has not what its configuration says, but no longer than this. */
 const STARTING_SECONDS = 10;
 const TICKS = 100;
-const MAX_LABELS = 1024;
-const MAX_LABEL_LENGTH = 4096;
 /** Everything is read again after at most this time, each container at another moment. */
 const WHOLE_EVERY_MS = 60_000;
 /** Each costs four descriptors; the containers beyond are read whole each time. */
@@ -282,43 +259,6 @@ function observedOf(engine: EngineContainer, seen: Seen): Omit<ObservedContainer
   return { id, initPid, initStartTicks, namespaces, container, bytes, sha256: digest, sha256Hex: toHex(digest) };
 }
 
-function recordOf(engine: EngineContainer, seen: Seen): Container {
-  const { processes } = seen;
-  const { config } = engine;
-  return makeContainer({
-    id: engine.id,
-    sandboxId: engine.sandboxId,
-    engine: engine.engine,
-    name: engine.name,
-    initStartTicks: seen.initStartTicks,
-    imageName: engine.imageName,
-    manifestDigest: engine.manifestDigest,
-    configDigest: engine.configDigest,
-    argv: [...config.argv],
-    cwd: config.cwd,
-    uid: config.uid,
-    gid: config.gid,
-    environment: compareEnvironment(config.environment, engine.imageEnvironment).map((entry) =>
-      create(EnvironmentNameSchema, entry),
-    ),
-    mounts: [...seen.mounts],
-    capabilities: processes.capabilities,
-    boundingCapabilities: processes.bounding,
-    seccompMode: processes.seccompMode,
-    seccompSha256: config.seccomp?.sha256 ?? new Uint8Array(),
-    seccompDeniesUserns: config.seccomp?.deniesUserns ?? false,
-    noNewPrivs: processes.noNewPrivs,
-    devices: [...new Set(config.devices)].sort(compare),
-    hostNamespaces: [...seen.hostNamespaces],
-    uidMap: seen.uidMap.map((extent) => create(IdExtentSchema, extent)),
-    privileged: config.privileged,
-    execSessions: processes.execSessions,
-    rootReadOnly: seen.mounts.findLast((mount) => mount.target === '/')?.readOnly ?? false,
-    labels: recordLabels(engine.labels),
-    hasFuseDevice: config.devices.includes('/dev/fuse'),
-  });
-}
-
 /** The runtime's own process becomes the container's first one: until then it has other capabilities and no filter. */
 function isStarting(
   { config }: EngineContainer,
@@ -332,19 +272,4 @@ function isStarting(
   if (extents > 0 && !unfiltered && !unbound) return false;
   const age = proc.uptimeSeconds() - Number(startTicks) / TICKS;
   return age < STARTING_SECONDS;
-}
-
-/** Sorted; labels over the record's bounds are left out: they select nothing then. */
-function recordLabels(labels: ReadonlyMap<string, string>): Label[] {
-  return [...labels]
-    .filter(([name, value]) => name.length <= MAX_LABEL_LENGTH && value.length <= MAX_LABEL_LENGTH)
-    .filter(([name, value]) => !`${name}${value}`.includes('\0'))
-    .sort(([a], [b]) => compare(a, b))
-    .slice(0, MAX_LABELS)
-    .map(([name, value]) => create(LabelSchema, { name, value }));
-}
-
-/** By code units: the record's order. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }
