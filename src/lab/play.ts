@@ -41,7 +41,12 @@ export function bootStep({ machine, progress, signal }: Stage): Promise<ControlC
 }
 
 /** Prints report or summary, and what was not as expected. */
-export function tellEnd({ json, progress }: Stage, report: object, summary: string, faults: readonly string[]): 0 | 1 {
+export function tellEnd(
+  { json, progress }: Pick<Stage, 'json' | 'progress'>,
+  report: object,
+  summary: string,
+  faults: readonly string[],
+): 0 | 1 {
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : summary);
   for (const fault of faults) progress.say(`not as expected: ${fault}`);
   return faults.length === 0 ? 0 : 1;

@@ -1,6 +1,11 @@
 /** Milliseconds that each step took, by its name. */
 export type Timings = Record<string, number>;
 
+/** A line for each step, for a report. */
+export function timingLines(timings: Timings): string[] {
+  return Object.entries(timings).map(([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`);
+}
+
 /** Says on stderr what happens, with the time since the start, and keeps how long each step took. */
 export class Progress {
   readonly #startedAt = performance.now();

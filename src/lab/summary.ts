@@ -1,5 +1,6 @@
 import type { LabReport } from './lab-report.ts';
 import type { LabServer } from './lab-server.ts';
+import { timingLines } from './progress.ts';
 
 /** The end of `lab up` for people. */
 export function summaryText(report: LabReport, why: string, faults: readonly string[]): string {
@@ -29,7 +30,7 @@ export function runText(
     '$ lacre why orders',
     why.trimEnd(),
     '',
-    ...Object.entries(timingsMs).map(([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`),
+    ...timingLines(timingsMs),
     '',
     faults.length === 0 ? 'Every outcome was as expected.' : `${faults.length} outcomes were not as expected.`,
     '',

@@ -1,6 +1,6 @@
 import { LabRun } from '../lab-folder.ts';
 import type { NodeReport } from '../lab-report.ts';
-import type { Progress, Timings } from '../progress.ts';
+import { type Progress, type Timings, timingLines } from '../progress.ts';
 import { onStage } from '../stage.ts';
 import type { AttackPlan } from './attack.ts';
 import type { AttackBuild } from './attack-build.ts';
@@ -69,7 +69,7 @@ export function attackText({ kernel, attacks, timingsMs }: AttackReport): string
     `${'attack'.padEnd(width)}  ident  neighb ${'finding'}`,
     ...rows,
     '',
-    ...Object.entries(timingsMs).map(([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`),
+    ...timingLines(timingsMs),
     '',
     ...faults.map((fault) => `not as expected: ${fault}`),
     `${attacks.length} attacks, ${faults.length === 0 ? 'every one came to what it should' : `${faults.length} facts are not as expected`}.`,

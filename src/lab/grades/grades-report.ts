@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Timings } from '../progress.ts';
+import { type Timings, timingLines } from '../progress.ts';
 import type { BootedNode } from './boot.ts';
 import type { GradeStepReport } from './grade-step.ts';
 
@@ -62,9 +62,6 @@ export function gradesText(report: GradesReport, shown: readonly string[], fault
       ? []
       : [`${name.padEnd(8)} lacre node prepare: sealed lacks ${prepare.sealedLacks.join('; ')}`]),
   ]);
-  const times = Object.entries(report.timingsMs).map(
-    ([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`,
-  );
   const end = faults.length === 0 ? 'Every grade was as expected.' : `${faults.length} things were not as expected.`;
-  return ['', ...shown, ...rows, '', ...times, '', end, ''].join('\n');
+  return ['', ...shown, ...rows, '', ...timingLines(report.timingsMs), '', end, ''].join('\n');
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LabRun } from '../lab-folder.ts';
 import { LabServer } from '../lab-server.ts';
 import { makeTpm, type SoftwareTpm } from '../machine/software-tpm.ts';
+import { tellEnd } from '../play.ts';
 import type { Progress } from '../progress.ts';
 import { type BootedNode, bootGraded, type GradesStage } from './boot.ts';
 import type { BootParts } from './boot-parts.ts';
@@ -55,9 +56,7 @@ export async function playGrades({ build, progress, signal, json }: GradesRun): 
     }
     const report = { boots, timingsMs: progress.timings() };
     const faults = unexpectedGrades(report);
-    process.stdout.write(json ? `${JSON.stringify(report)}\n` : gradesText(report, shown, faults));
-    for (const fault of faults) progress.say(`not as expected: ${fault}`);
-    return faults.length === 0 ? 0 : 1;
+    return tellEnd({ json, progress }, report, gradesText(report, shown, faults), faults);
   } finally {
     await run.end();
   }

@@ -1,7 +1,7 @@
 import { LabAdmin } from '../admin.ts';
 import { LabNode } from '../lab-node.ts';
 import { bootStep, type Played, type Stage, tellEnd } from '../play.ts';
-import type { Progress } from '../progress.ts';
+import { type Progress, timingLines } from '../progress.ts';
 import { addNode, approveHost, type Observation, standing, watch } from '../scenario.ts';
 import { untilAttested } from '../until-attested.ts';
 import type { ReadsBuild } from './reads-build.ts';
@@ -87,7 +87,7 @@ function summary({ node, measured, containers, late, kept, timingsMs }: ReadsRep
     ),
     `kept it         ${kept.join(', ') || 'nobody'}`,
     ...['', '$ lacre why python-changed', why.trimEnd(), ''],
-    ...Object.entries(timingsMs).map(([name, ms]) => `${name.padEnd(14)} ${(ms / 1000).toFixed(1).padStart(6)} s`),
+    ...timingLines(timingsMs),
     '',
     faults.length === 0 ? 'Every outcome was as expected.' : `${faults.length} outcomes were not as expected.`,
     '',
