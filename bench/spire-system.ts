@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { interopProgram } from '../test/interop/interop-program.ts';
+import { freePort } from '../test/simulator/free-port.ts';
 import { type NativeNode, TRUST_DOMAIN } from '../test/simulator/native-node.ts';
 import type { OciContainer } from '../test/simulator/oci-container.ts';
 import type { HostProcess } from '../test/simulator/simulated-host.ts';
@@ -191,15 +191,4 @@ async function childrenOf(pid: number): Promise<number[]> {
     .flatMap((list) => list.trim().split(' '))
     .filter((text) => text !== '')
     .map(Number);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }

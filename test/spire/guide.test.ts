@@ -10,13 +10,14 @@ import { TpmClient } from '../../src/agent/tpm-client.ts';
 import { pem } from '../../src/bytes/pem.ts';
 import { interopProgram } from '../interop/interop-program.ts';
 import { writeCabinet } from '../simulator/cabinet-file.ts';
+import { freePort } from '../simulator/free-port.ts';
 import { HOST_NAME, NativeAdmin } from '../simulator/native-admin.ts';
 import { NativeNode } from '../simulator/native-node.ts';
 import type { OciContainer } from '../simulator/oci-container.ts';
 import type { HostProcess } from '../simulator/simulated-host.ts';
 import { ask, resultOf } from '../simulator/workload.ts';
 import { type GuideBlock, guideBlocks, guideTtls } from './guide-page.ts';
-import { freePort, spireBedMissing } from './spire-bed.ts';
+import { spireBedMissing } from './spire-bed.ts';
 
 // The commands and files of docs/spire.md, as they stand there, with the real SPIRE and the packed executable, in a mount namespace whose
 // /etc, /run, /usr/bin and /var/lib are the test's own. Said otherwise than on the page: ports, the grade of this machine's kernel,

@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { interopProgram } from '../interop/interop-program.ts';
+import { freePort } from '../simulator/free-port.ts';
 import { NativeAdmin } from '../simulator/native-admin.ts';
 import { NativeNode, nativeNodeMissing, TRUST_DOMAIN } from '../simulator/native-node.ts';
 import type { HostProcess } from '../simulator/simulated-host.ts';
@@ -343,16 +343,4 @@ async function childrenOf(pid: number | undefined): Promise<number[]> {
     .flatMap((list) => list.trim().split(' '))
     .filter((child) => child !== '')
     .map(Number);
-}
-
-/** Of 127.0.0.1. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
