@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { fromHex, toHex } from '../bytes/hex.ts';
 import { isLacreError } from '../lacre-error.ts';
-import type { TpmCommand } from './command.ts';
+import { buildCommand, type TpmCommand } from './command.ts';
 import { HANDLE, RC, TAG } from './constants.ts';
 import {
   activateCredential,
@@ -32,7 +32,6 @@ import {
 } from './platform-commands.ts';
 import { QUOTED_PCRS } from './quote.ts';
 import { responseCode, responseKind, responseSize } from './response.ts';
-import { AK_ALGORITHMS, attestationKeyTemplate } from './template.ts';
 
 const some = new Uint8Array(4);
 const COMMANDS: readonly TpmCommand<unknown>[] = [
@@ -65,20 +64,6 @@ function answer(tag: number, code: number, body: Uint8Array): Uint8Array {
     .bytes(body)
     .finish();
 }
-
-test('a quote command is, byte for byte, that of the Library', () => {
-  const { bytes } = quotePcrs(0x80000001, fromHex('0102'), 'sha256', QUOTED_PCRS);
-  const expected = ['8002', '0000002f', '00000158', '80000001', '00000009', '40000009', '0000', '01', '0000'];
-  const parameters = ['0002', '0102', '0010', '00000001', '000b', '03', 'ff7700'];
-  const hex = [...expected, ...parameters].join('');
-  assert.equal(toHex(bytes), hex.replace('0000002f', (hex.length / 2).toString(16).padStart(8, '0')));
-});
-
-test('each command states its own size', () => {
-  for (const command of COMMANDS) {
-    assert.equal(new DataView(command.bytes.buffer, command.bytes.byteOffset).getUint32(2), command.bytes.length);
-  }
-});
 
 test('a selection is a bitmap of three bytes', () => {
   assert.equal(toHex(pcrSelection('sha256', [0, 8, 23])), '00000001000b03010180');
@@ -132,6 +117,7 @@ test('format-one codes lose the number of their handle, session or parameter', (
   assert.equal(responseKind(0x1df), RC.INTEGRITY);
   assert.equal(responseKind(RC.RETRY), RC.RETRY);
   assert.equal(responseKind(RC.INITIALIZE), RC.INITIALIZE);
+  assert.equal(responseKind(0x101), 0x101, 'a code without a number keeps all its bits');
 });
 
 test('bytes after the answer of a session are its authorizations, bytes within are read to the last', () => {
@@ -153,8 +139,13 @@ test('PCR values are read by number; another count of values than of PCRs is mal
   const value = new Uint8Array(32).fill(7);
   const good = new ByteWriter().u32(1).bytes(selectionOf(0, 9)).u32(2).sized16(value).sized16(value);
   assert.deepEqual([...readPcrs('sha256', [0, 9]).parse(parameters(good)).keys()], [0, 9]);
-  const bad = new ByteWriter().u32(1).bytes(selectionOf(0, 9)).u32(1).sized16(value);
-  assert.throws(() => readPcrs('sha256', [0, 9]).parse(parameters(bad)), { code: 'tpm.malformed' });
+  for (const count of [0, 1, 3]) {
+    const bad = new ByteWriter().u32(1).bytes(selectionOf(0, 9)).u32(count).sized16(value).sized16(value);
+    assert.throws(() => readPcrs('sha256', [0, 9]).parse(parameters(bad)), {
+      code: 'tpm.malformed',
+      details: { structure: 'TPM2_PCR_Read' },
+    });
+  }
 });
 
 test('an NV index says who may read it: itself, the owner, or neither', () => {
@@ -174,7 +165,10 @@ test('capabilities are listed, and those of another kind or without end are malf
   const banks = new ByteWriter().u8(0).u32(5).u32(2).u16(0x0004).u8(3).bytes(new Uint8Array(3));
   banks.u16(0x000c).u8(3).bytes(new Uint8Array(3).fill(255));
   assert.deepEqual(listBanks().parse(parameters(banks)), [0x000c], 'a bank without PCRs is none');
-  assert.throws(() => listCurves().parse(listed(1, 0, (body) => body)), { code: 'tpm.malformed' });
+  assert.throws(() => listCurves().parse(listed(1, 0, (body) => body)), {
+    code: 'tpm.malformed',
+    details: { structure: 'TPM2_GetCapability' },
+  });
   assert.throws(() => listHandles(0, 1).parse(listed(1, 257, (body) => body)), { code: 'tpm.malformed' });
 });
 
@@ -212,13 +206,15 @@ test('commands that answer with a key, a handle or nothing are read', () => {
   assert.deepEqual(readTpmClock().parse(parameters(clock)), { clock: 2n, resetCount: 3, restartCount: 4, safe: true });
 });
 
-test('templates of attestation keys state their scheme, its hash and their size', () => {
-  const hexes = AK_ALGORITHMS.map((algorithm) => [algorithm, toHex(attestationKeyTemplate(algorithm))] as const);
-  for (const [algorithm, hex] of hexes) {
-    assert.ok(hex.startsWith(`${algorithm.startsWith('ecdsa') ? '0023' : '0001'}000b00050072`), hex);
-  }
-  const of = new Map(hexes);
-  assert.match(of.get('ecdsa-p521') ?? '', /00100018000d000500100000/);
-  assert.match(of.get('rsapss-4096') ?? '', /00100016000c1000000000000000$/);
-  assert.match(toHex(attestationKeyTemplate('rsassa-3072', 'sha256')), /00100014000b0c00/);
+test('an answer has the tag of its command, and no handle where none is asked for', () => {
+  const plain = buildCommand({ name: 'plain', code: 1, read: (_, handle) => handle });
+  assert.equal(plain.parse(answer(TAG.NO_SESSIONS, RC.SUCCESS, new Uint8Array())), 0);
+  assert.throws(() => plain.parse(answer(TAG.SESSIONS, RC.SUCCESS, new Uint8Array())), {
+    code: 'tpm.malformed',
+    details: { structure: 'answer of plain' },
+  });
+  const sessions = new ByteWriter().u32(0).u16(0).u8(1).u16(0).finish();
+  const authorized = buildCommand({ name: 'authorized', code: 1, sessions: [1], read: () => 'read' });
+  assert.equal(authorized.parse(answer(TAG.SESSIONS, RC.SUCCESS, sessions)), 'read');
+  assert.throws(() => authorized.parse(answer(TAG.NO_SESSIONS, RC.SUCCESS, sessions)), { code: 'tpm.malformed' });
 });

@@ -34,6 +34,7 @@ export interface CommandParts<T> {
 /** Marshals a command. */
 export function buildCommand<T>(parts: CommandParts<T>): TpmCommand<T> {
   const { name, code, handles = [], sessions = [], parameters = new Uint8Array() } = parts;
+  const { isSlow = false, answersHandle = false } = parts;
   const body = new ByteWriter();
   for (const handle of handles) body.u32(handle);
   if (sessions.length > 0) {
@@ -42,7 +43,7 @@ export function buildCommand<T>(parts: CommandParts<T>): TpmCommand<T> {
   }
   const payload = body.bytes(parameters).finish();
   const tag = sessions.length > 0 ? TAG.SESSIONS : TAG.NO_SESSIONS;
-  const shape = { name, hasHandle: parts.answersHandle ?? false, hasSessions: sessions.length > 0 };
+  const shape = { name, hasHandle: answersHandle, hasSessions: sessions.length > 0 };
   return {
     name,
     bytes: new ByteWriter()
@@ -51,7 +52,7 @@ export function buildCommand<T>(parts: CommandParts<T>): TpmCommand<T> {
       .u32(code)
       .bytes(payload)
       .finish(),
-    isSlow: parts.isSlow ?? false,
+    isSlow,
     parse: (response) => parseResponse(response, shape, parts.read),
   };
 }

@@ -41,3 +41,17 @@ test('sequences one after the other are told apart, up to the padding', () => {
   assert.deepEqual(splitDer(new Uint8Array()), []);
   assert.equal(splitDer(Buffer.concat(Array.from({ length: 40 }, () => sequence(1)))).length, 16);
 });
+
+test('a length of up to three bytes is read, one without end is none, and an error says what it is about', () => {
+  const long = new Uint8Array([0x30, 0x83, 1, 0x11, 0x70, ...new Uint8Array(70_000)]);
+  assert.deepEqual(trimDer(new Uint8Array([...long, 1])), long);
+  for (const bytes of [
+    [0x30, 0x80, ...new Uint8Array(200)],
+    [0x31, 0x7f, ...new Uint8Array(200)],
+    [0x30, 2, 0],
+  ])
+    assert.throws(() => trimDer(new Uint8Array(bytes)), {
+      code: 'tpm.malformed',
+      details: { structure: 'certificate' },
+    });
+});

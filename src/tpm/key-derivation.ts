@@ -4,7 +4,7 @@ import { DIGEST_LENGTH, type HashName } from './constants.ts';
 
 /** Text as bytes with the zero byte that the Library's labels end in. */
 export function label(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(`${text}\0`, 'latin1'));
+  return new Uint8Array(Buffer.from(`${text}\0`));
 }
 
 /** KDFa (Part 1, 11.4.10.2): the counter mode of SP 800-108 with HMAC. `bits` is a multiple of 8. */

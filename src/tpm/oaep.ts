@@ -29,13 +29,13 @@ export function encryptOaep(
   return new Uint8Array(publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, encoded));
 }
 
-/** MGF1, RFC 8017, B.2.1. */
+/** MGF1, RFC 8017, B.2.1: at least `length` bytes, whole digests. */
 function mask(hash: HashName, seed: Uint8Array, length: number): Uint8Array {
   const count = Math.ceil(length / DIGEST_LENGTH[hash]);
   const blocks = Array.from({ length: count }, (_, counter) =>
     createHash(hash).update(new ByteWriter().bytes(seed).u32(counter).finish()).digest(),
   );
-  return Buffer.concat(blocks).subarray(0, length);
+  return Buffer.concat(blocks);
 }
 
 function xor(a: Uint8Array, b: Uint8Array): Uint8Array {

@@ -52,7 +52,7 @@ test('extra data of quotes is that of the vectors', () => {
 });
 
 test('an empty batch has the zero root, a single leaf is its own root', () => {
-  assert.deepEqual(batchRoot([]), ZERO_SHA256);
+  assert.deepEqual(batchRoot([]), new Uint8Array(32));
   fc.assert(fc.property(digest, (leaf) => assert.deepEqual(batchRoot([leaf]), leaf)));
 });
 
@@ -150,4 +150,11 @@ test('what stands for the exporter in SPIRE is of the nonce, and no other use of
   const nonce = new Uint8Array(32).fill(9);
   assert.deepEqual(spireExporter(nonce), sha256(Buffer.from('lacre/spire-node/v1\0'), nonce));
   assert.throws(() => spireExporter(new Uint8Array(31)), { code: 'tpm.argument' });
+});
+
+test('a root is the caller’s own: what becomes of it changes neither a leaf nor the next root', () => {
+  const leaf = sha256();
+  for (const all of [[], [leaf]]) batchRoot(all).fill(0xff);
+  assert.deepEqual(leaf, sha256());
+  assert.deepEqual(batchRoot([]), new Uint8Array(32));
 });

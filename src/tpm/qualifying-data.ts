@@ -114,7 +114,7 @@ export function enrolmentExtraData(input: {
 }): Uint8Array {
   return sha256(
     label('lacre/enrol/v1'),
-    sha256(new Uint8Array(Buffer.from(input.trustDomain, 'utf8'))),
+    sha256(new Uint8Array(Buffer.from(input.trustDomain))),
     requireLength('the nonce', input.nonce, LENGTH),
     requireLength('the secret', input.secret, LENGTH),
     sha256(input.ekPublic),
