@@ -441,6 +441,22 @@ describe('batches of one session', () => {
     assert.deepEqual((await node.untilEvidence(2)).confirms, [id]);
   });
 
+  test('subscriptions that end together are released in one message', async () => {
+    node = new ScriptedNode();
+    node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const asked = [1, 2, 3].map((number) => node.batcher.ask(ask(number)));
+    await outcomes(asked);
+    const released = () => node.sent.flatMap(({ case: kind, value }) => (kind === 'release' ? [value.ids] : []));
+    node.batcher.release(at(asked, 0).id);
+    node.batcher.release(at(asked, 2).id);
+    await until(() => released().length > 0, 'they are released');
+    node.batcher.release(at(asked, 1).id);
+    await until(() => released().length > 1, 'so is a later one');
+    assert.deepEqual(released(), [[at(asked, 0).id, at(asked, 2).id], [at(asked, 1).id]]);
+  });
+
   test('a request that is given up before its quote takes no leaf', async () => {
     node = new ScriptedNode();
     node.quoteMs = 60;

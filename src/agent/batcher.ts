@@ -105,6 +105,8 @@ export class Batcher {
   readonly #gathering = new Map<bigint, Pending>();
   /** Asked for on reused evidence, and not answered yet. */
   readonly #onReused = new Set<bigint>();
+  /** Subscriptions that ended in this turn of the event loop. */
+  readonly #released: bigint[] = [];
   #inFlight: InFlight | undefined;
   readonly #judged = new Bell();
   #nextId = 1n;
@@ -150,7 +152,13 @@ export class Batcher {
   release(id: bigint): void {
     if (this.#ended !== undefined) return;
     if (this.#pending.has(id)) this.#abandon(id, 'the asker gave up');
-    else this.#send({ case: 'release', value: { ids: [id] } });
+    else if (this.#released.push(id) === 1) setImmediate(() => this.#sendReleased());
+  }
+
+  /** Those of one turn of the event loop together. */
+  #sendReleased(): void {
+    const ids = this.#released.splice(0);
+    if (this.#ended === undefined) this.#send({ case: 'release', value: { ids } });
   }
 
   /** The server withdrew what this container got, or everything where it is empty: none of it is confirmed any more. */
