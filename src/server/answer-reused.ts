@@ -23,7 +23,9 @@ export async function answerOnReusedEvidence(
   if (evidence !== undefined && answers.some(({ outcome }) => outcome.case === 'identities')) {
     const rows = issuedRows(context, answers, evidence.time);
     const issued = { ekSha256Hex: node.ekSha256Hex, fence, ...rows };
-    await deps.store.grouped(() => deps.store.evidence.commitIssued(issued));
+    // Verdicts issue nothing: there is no disk to wait for.
+    if (rows.issued.length === 0) deps.store.evidence.requireFence(issued);
+    else await deps.store.grouped(() => deps.store.evidence.commitIssued(issued));
     requireOpen(context);
   }
   deliver(context, answers, nonces.next);

@@ -47,6 +47,8 @@ test('compare-and-set on (fence, index): what is behind writes nothing', () => {
   assert.throws(() => store.evidence.commitEvidence(testCommit(fence, 5, 6)), fenced);
   assert.throws(() => store.evidence.commitIssued({ ekSha256Hex: TEST_EK, fence, issued: [], ledger: [] }), fenced);
   assert.throws(() => store.evidence.commitTaints({ ekSha256Hex: TEST_EK, fence, epoch: 'e1', taints: [] }), fenced);
+  assert.throws(() => store.evidence.requireFence({ ekSha256Hex: TEST_EK, fence }), fenced);
+  store.evidence.requireFence({ ekSha256Hex: TEST_EK, fence: newer });
   assert.equal(store.evidence.epoch(TEST_EK)?.verifiedIndex, 5);
   assert.equal(store.evidence.ledgerSize, 5);
   store.evidence.commitEvidence(testCommit(newer, 5, 6));

@@ -117,7 +117,7 @@ export class EvidenceStore {
   /** Writes serials that were issued on evidence committed before (reused evidence), if the fence is still the newest. */
   commitIssued(commit: Pick<EvidenceCommit, 'ekSha256Hex' | 'fence' | 'issued' | 'ledger'>): void {
     this.#db.transaction(() => {
-      this.#compareFence(commit);
+      this.requireFence(commit);
       for (const serial of commit.issued) this.#writeSerial({ ...serial, ekSha256Hex: commit.ekSha256Hex });
       for (const body of commit.ledger) this.#db.run('INSERT INTO ledger (body) VALUES (?)', body);
     });
@@ -133,7 +133,7 @@ export class EvidenceStore {
   }): void {
     const { ekSha256Hex, epoch, book } = commit;
     this.#db.transaction(() => {
-      this.#compareFence(commit);
+      this.requireFence(commit);
       for (const taint of commit.taints) this.#writeTaint({ ekSha256Hex, epoch: { epoch } }, taint);
       if (book !== undefined) this.#writeBook({ ekSha256Hex, epoch: { epoch } }, book);
     });
@@ -285,7 +285,8 @@ export class EvidenceStore {
     return number(this.#db.get('SELECT coalesce(max(leaf_index), 0) AS size FROM ledger')?.['size']);
   }
 
-  #compareFence(commit: { ekSha256Hex: string; fence: number }): void {
+  /** Whether this session of the node is its newest one. Codes: server.store.fenced, server.node.missing. */
+  requireFence(commit: { ekSha256Hex: string; fence: number }): void {
     const node = this.#db.get('SELECT fence FROM nodes WHERE ek_sha256 = ?', commit.ekSha256Hex);
     if (node === undefined) throw new LacreError('server.node.missing', 'the node was taken out of the inventory');
     if (number(node['fence']) !== commit.fence) {
@@ -297,7 +298,7 @@ export class EvidenceStore {
   }
 
   #compare(commit: EvidenceCommit): void {
-    this.#compareFence(commit);
+    this.requireFence(commit);
     const { expected } = commit;
     if (expected === undefined) return;
     const found = this.#db.get('SELECT epoch, verified_index FROM epochs WHERE ek_sha256 = ?', commit.ekSha256Hex);
