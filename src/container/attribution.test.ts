@@ -160,6 +160,7 @@ test('ranges that overlap belong to nobody', () => {
   is(classify(two, [one]), 'host', 'range-overlap');
   is(classify(three, [two, one]), 'host', 'range-overlap');
   is(classify(one, [three]), 'exact');
+  is(classify(container(7, { uidMap: [extent(0, 10)] })), 'shared', 'below-pool');
   const within = [container(4, { uidMap: [extent(BASE, 5000)] }), container(5, { uidMap: [extent(BASE + 100, 10)] })];
   is(classify(container(6, { uidMap: [extent(BASE + 200, 10)] }), within), 'host', 'range-overlap');
 });
@@ -229,6 +230,22 @@ test('what one can write and another execute is nobody’s alone', () => {
   const node = (target: string, readOnly: boolean) =>
     mount({ target, type: 'devtmpfs', root: '/null', peer: '0:6', readOnly });
   is(pair(node('/dev/null', false), node('/proc/kcore', true)), 'exact');
+  const whole = mount({ target: '/d', type: 'devtmpfs', root: '/', peer: '0:6', readOnly: true });
+  is(pair(node('/dev/null', false), whole), 'exact');
+});
+
+test('who can neither write nor execute what others share loses nothing by it', () => {
+  const volume = (over: MessageInitShape<typeof MountSchema> = {}) =>
+    mount({ target: '/data', type: 'ext4', root: '/v/a', peer: '8:1', ...over });
+  const reader = container(1, { mounts: [root(), volume({ readOnly: true, noexec: true })] });
+  const pair = [2, 3].map((n) => container(n, { mounts: [root(), volume()] }));
+  is(classify(reader, pair), 'exact');
+  const [two, three] = pair;
+  assert.ok(two && three);
+  is(classify(two, [reader, three]), 'shared', 'shared-mount');
+  const apart = container(3, { mounts: [root(), volume({ root: '/v/b' })] });
+  const above = container(1, { mounts: [root(), volume({ root: '/v', readOnly: true, noexec: true })] });
+  is(classify(two, [above, apart]), 'exact');
 });
 
 test('containers of one range may share what they like', () => {

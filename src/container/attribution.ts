@@ -4,7 +4,7 @@ import { hasFuse, isClosed, mayHave } from './closedness.ts';
 import { nestedDenial } from './nested-namespace.ts';
 import type { ClaimedContainer } from './record.ts';
 import { sharedMounts } from './shared-mount.ts';
-import { isIdentityMap, overlaps, rangeKey, sameRange, type UidRange } from './uid-map.ts';
+import { isIdentityMap, rangeKey, type UidRange } from './uid-map.ts';
 
 /**
  * Whose an entry of a container is (DESIGN section 5). `exact`: of its uid range, and no other's. `shared`: of all
@@ -164,20 +164,19 @@ function mutualReasons(containers: readonly ClaimedContainer[]): AttributionReas
   return [...shared, ...overlapping(containers), ...sandboxReasons(containers)];
 }
 
-/** Ranges of running containers that overlap without being the same. */
+/** Containers whose range overlaps another one without being the same. O(n log n) in their number. */
 function overlapping(containers: readonly ClaimedContainer[]): AttributionReason[] {
-  const ranged = containers.filter(hasRange).toSorted((a, b) => a.range.base - b.range.base);
-  const hit = new Set<RangedContainer>();
-  let reach: RangedContainer | undefined;
-  for (const next of ranged) {
-    if (reach !== undefined && overlaps(reach.range, next.range) && !sameRange(reach.range, next.range)) {
-      hit.add(reach).add(next);
-    }
-    if (reach === undefined || end(next.range) > end(reach.range)) reach = next;
+  const distinct = new Map(containers.filter(hasRange).map(({ range }) => [rangeKey(range), range]));
+  const ranges = [...distinct.values()].toSorted((a, b) => a.base - b.base);
+  const hit = new Set<string>();
+  let reach = 0;
+  for (const [index, range] of ranges.entries()) {
+    const next = ranges[index + 1];
+    if (range.base < reach || (next !== undefined && next.base < end(range))) hit.add(rangeKey(range));
+    reach = Math.max(reach, end(range));
   }
-  // The widest so far stands for those beside it: whoever shares its range, or lies within it, is hit as well.
-  return ranged
-    .filter((c) => [...hit].some((other) => overlaps(other.range, c.range)))
+  return containers
+    .filter(({ range }) => hit.has(rangeKey(range)))
     .map(({ claim }) => ({ code: 'range-overlap', containerId: claim.id, detail: 'its uid range overlaps another' }));
 }
 

@@ -19,8 +19,16 @@ test('names are compared with the image’s; values stay out', () => {
 });
 
 test('a name that stands twice with different values differs, whichever of them a program takes', () => {
-  const [path] = compareEnvironment(['PATH=/bin', 'PATH=/evil'], ['PATH=/bin']);
-  assert.equal(path?.relation, Relation.DIFFERS);
+  const [once, evil] = [['PATH=/bin'], ['PATH=/bin', 'PATH=/evil']];
+  for (const [inside, expected] of [
+    [evil, once],
+    [evil.toReversed(), once],
+    [once, evil],
+    [once, evil.toReversed()],
+    [evil, evil],
+  ] as const)
+    assert.deepEqual(compareEnvironment(inside, expected), [{ name: 'PATH', relation: Relation.DIFFERS }]);
+  assert.equal(compareEnvironment([...once, ...once], once)[0]?.relation, Relation.EQUAL, 'twice the same');
 });
 
 test('values may hold the sign of equality, names may be empty', () => {
@@ -28,4 +36,6 @@ test('values may hold the sign of equality, names may be empty', () => {
     { name: '', relation: Relation.ADDED },
     { name: 'A', relation: Relation.EQUAL },
   ]);
+  for (const name of ['', 'A'])
+    assert.deepEqual(compareEnvironment([`${name}=x`], [`${name}=y`]), [{ name, relation: Relation.DIFFERS }]);
 });

@@ -12,14 +12,14 @@ export interface ComparedVariable {
  */
 export function compareEnvironment(container: readonly string[], image: readonly string[]): ComparedVariable[] {
   const [inside, expected] = [byName(container), byName(image)];
-  const names = [...new Set([...inside.keys(), ...expected.keys()])].sort((a, b) => (a < b ? -1 : 1));
+  const names = [...new Set([...inside.keys(), ...expected.keys()])].sort();
   return names.map((name) => ({ name, relation: relationOf(inside.get(name), expected.get(name)) }));
 }
 
 function relationOf(inside: ReadonlySet<string> | undefined, expected: ReadonlySet<string> | undefined): Relation {
   if (inside === undefined) return Relation.MISSING;
   if (expected === undefined) return Relation.ADDED;
-  const equal = inside.size === 1 && expected.size === 1 && [...inside].every((value) => expected.has(value));
+  const equal = expected.size === 1 && [...inside].every((value) => expected.has(value));
   return equal ? Relation.EQUAL : Relation.DIFFERS;
 }
 

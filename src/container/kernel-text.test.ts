@@ -6,7 +6,7 @@ import { parseCgroup } from './cgroup.ts';
 import { parseMountInfo } from './mount-info.ts';
 import { pathText } from './path-text.ts';
 import { parseProcessStatus, parseStartTicks } from './process-status.ts';
-import { isIdentityMap, parseUidMap, rangeOf } from './uid-map.ts';
+import { isIdentityMap, parseUidMap, rangeKey, rangeOf } from './uid-map.ts';
 
 const ID = '64c7a37fb79809e959121ad53290abd9b3eb9d10ca646f6bb76fde70c4d011f0';
 const OTHER = 'f'.repeat(64);
@@ -19,7 +19,7 @@ test('uid_map: only one extent that is not the host’s own is a range', () => {
   assert.deepEqual(rangeOf(one), { base: 200_000, length: 65_534 });
   const host = parseUidMap('         0          0 4294967295\n');
   assert.equal(isIdentityMap(host), true);
-  for (const text of ['1 0 4294967294', '0 1 4294967294', '0 0 4294967294', '0 0 10\n10 10 10', ''])
+  for (const text of ['1 0 4294967295', '0 1 4294967295', '0 0 4294967294', '0 0 4294967295\n0 0 1', '0 0 10', ''])
     assert.equal(isIdentityMap(parseUidMap(text)), false, text);
   assert.equal(rangeOf(host), undefined);
   assert.equal(rangeOf(parseUidMap('0 200000 10\n10 300000 10\n')), undefined);
@@ -27,7 +27,17 @@ test('uid_map: only one extent that is not the host’s own is a range', () => {
 });
 
 test('uid_map: hostile text is refused', () => {
-  for (const text of ['0 1', '0 1 0', '0 -1 5', '0 1 2 3', '0 4294967295 2', '0 1 4294967296', 'x', '0 1 1e3']) {
+  for (const text of [
+    '0 1',
+    '0 1 0',
+    '0 -1 5',
+    '0 1 2 3',
+    '0 4294967295 2',
+    '0 1 4294967296',
+    'x',
+    '0 1 1e3',
+    '0 11',
+  ]) {
     assert.throws(() => parseUidMap(text), malformed, text);
   }
   assert.equal(parseUidMap('0 1 1\n'.repeat(340)).length, 340);
@@ -37,6 +47,17 @@ test('uid_map: hostile text is refused', () => {
     assert.equal(parseUidMap(text).length, 1);
   for (const text of [`0 ${most} 2`, `${most} 0 2`, `01234567890 0 1`, `0 01234567890 1`, `0 1 01234567890`, '011 1'])
     assert.throws(() => parseUidMap(text), malformed, text);
+});
+
+test('uid_map: a refusal quotes 80 characters of the line', () => {
+  const quoted = (line: string) => ({ ...malformed, message: `uid_map is malformed: ${JSON.stringify(line)}` });
+  assert.throws(() => parseUidMap('y'.padEnd(100, 'x')), quoted('y'.padEnd(80, 'x')));
+  assert.throws(() => parseUidMap(`0 1 0${' '.repeat(100)}`), quoted('0 1 0'.padEnd(80)));
+});
+
+test('a range is named by its first uid and its length', () => {
+  assert.equal(rangeKey({ base: 200_000, length: 7 }), 'range:200000+7');
+  assert.equal(rangeKey(undefined), 'shared');
 });
 
 test('cgroup: both managers, and cgroups that a container makes below its own', () => {
@@ -135,6 +156,10 @@ test('mountinfo: hostile text is refused', () => {
     '1 2 0:1 / /m rw - tmpfs none',
     '1 2 0:1 / /m rw x tmpfs none rw',
     '- 2 0:1 / /m rw tmpfs none rw',
+    '1 2 0:1',
+    '1 2 0:1 /',
+    ` ${good}`,
+    good.replace('/m', '/m\\040\\'),
     good.replace('1 2', '1x 2'),
     good.replace('1 2', '01234567890 2'),
     good.replace('/m', 'm'),
@@ -144,6 +169,7 @@ test('mountinfo: hostile text is refused', () => {
     '\n \n',
   ];
   for (const line of bad) assert.throws(() => parseMountInfo(bytes(`${line}\n`)), malformed, line);
+  assert.equal(parseMountInfo(bytes(`\n${good}\n\n${good.replace(' - ', ' -x x - ')}`)).length, 2);
   assert.equal(parseMountInfo(bytes(`${good}\n`.repeat(4096))).length, 4096);
   assert.throws(() => parseMountInfo(bytes(`${good}\n`.repeat(4097))), malformed);
   const filled = (length: number) => bytes(`${good},${'x'.repeat(length - good.length - 1)}\n`);
@@ -173,7 +199,8 @@ test('path text shows what can be printed as it is, and of the rest each byte', 
     pathText(Uint8Array.of(0x1f, 0x20, 0x5b, 0x5c, 0x5d, 0x7e, 0x7f, 0x0a, 0xff)),
     '\\x1f [\\x5c]~\\x7f\\x0a\\xff',
   );
-  assert.equal(pathText(Buffer.from('caf\u00e9')), pathText(Buffer.from('caf\u00e9')));
+  assert.equal(pathText(Buffer.from('caf\u00e9')), 'caf\u00e9');
+  assert.equal(pathText(Buffer.from('\ufeff/a')), '\ufeff/a', 'a byte order mark is a part of the name');
 });
 
 test('path text is injective', () => {
@@ -182,7 +209,13 @@ test('path text is injective', () => {
     fc.property(path, path, (a, b) => {
       assert.equal(pathText(a) === pathText(b), Buffer.compare(a, b) === 0);
     }),
-    { numRuns: 5000, examples: [[Uint8Array.of(0x5c), Buffer.from('\\x5c')]] },
+    {
+      numRuns: 5000,
+      examples: [
+        [Uint8Array.of(0x5c), Buffer.from('\\x5c')],
+        [Buffer.from('\ufeffa'), Buffer.from('a')],
+      ],
+    },
   );
 });
 
@@ -197,6 +230,8 @@ test('status: capabilities and filter; a field that is missing, doubled or malfo
   assert.equal(status.bounding, 0x1ffffffffffn);
   assert.deepEqual([status.uid, status.gid, status.parentPid, status.seccompMode], [200_001, 6, 168, 2]);
   assert.deepEqual(status.namespacePids, [172, 1]);
+  assert.equal(status.noNewPrivs, true);
+  assert.equal(parseProcessStatus(STATUS.with(-2, 'NoNewPrivs:\t0').join('\n')).noNewPrivs, false);
   for (const [index, line] of STATUS.entries()) {
     if (line.startsWith('Name')) continue;
     assert.throws(() => parseProcessStatus(STATUS.toSpliced(index, 1).join('\n')), malformed, line);
@@ -219,10 +254,39 @@ test('status: capabilities and filter; a field that is missing, doubled or malfo
     assert.throws(() => parseProcessStatus(ids(text)), malformed, text);
 });
 
+test('status: lines may begin anywhere, have no blank, and stand twice where nobody reads them', () => {
+  const lines = STATUS.slice(1);
+  const texts = [lines, ['', ...lines], [...lines, 'Name:\ta', 'Name:\tb', 'Pid'], lines.with(0, 'Pid:172')];
+  for (const text of texts) assert.equal(parseProcessStatus(text.join('\n')).pid, 172);
+});
+
+test('status: a refusal names the field and its fault', () => {
+  const told = (what: string) => ({ ...malformed, message: `/proc/PID/status is malformed: ${what}` });
+  const without = (at: number, ...lines: string[]) => parseProcessStatus(STATUS.toSpliced(at, 1, ...lines).join('\n'));
+  assert.throws(() => parseProcessStatus('x'.repeat(65_537)), told('text is over its bound'));
+  for (const [at, line] of STATUS.entries()) {
+    const name = line.slice(0, line.indexOf(':'));
+    if (name === 'Name') continue;
+    assert.throws(() => without(at), told(`${name} is missing`));
+    assert.throws(() => without(at, line, line), told(`${name} is there twice`));
+    const form = name.startsWith('Cap') ? 'no mask of 64 bits' : 'no decimal number';
+    assert.throws(() => without(at, `${name}:\tx`), told(`${name} is ${form}`));
+  }
+  for (const [at, name] of [
+    [3, 'Uid'],
+    [4, 'Gid'],
+  ] as const)
+    assert.throws(() => without(at, `${name}:\t1`), told(`${name} is not of four ids`));
+});
+
 test('start ticks: a name can hold parentheses and spaces', () => {
   const fields = Array.from({ length: 30 }, (_, index) => index + 3).join(' ');
   assert.equal(parseStartTicks(`12 (a) b) ${fields}\n`), 22n);
-  assert.throws(() => parseStartTicks('12 (app) S 1'), malformed);
+  assert.equal(parseStartTicks(`12 (app)${fields}`), 22n);
+  assert.throws(() => parseStartTicks('12 (app) S 1'), {
+    ...malformed,
+    message: '/proc/PID/stat is malformed: field 22 is missing',
+  });
   const ticks = (text: string) => parseStartTicks(`12 (app) ${fields.replace(' 22 ', ` ${text} `)}`);
   assert.equal(ticks('12345678901234567890'), 12_345_678_901_234_567_890n);
   assert.equal(ticks('7'), 7n);

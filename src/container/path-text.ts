@@ -1,4 +1,4 @@
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Text of a path's bytes that no two paths share: valid UTF-8 stands for itself; of the rest each byte becomes `\xNN`,

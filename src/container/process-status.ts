@@ -59,7 +59,7 @@ export function parseProcessStatus(text: string): ProcessStatus {
 /** In one pass: it is read of every process each second. */
 function fieldsOf(text: string): Map<string, string> {
   const values = new Map<string, string>();
-  for (let start = 0, end = 0; start < text.length; start = end + 1) {
+  for (let start = 0, end: number; start < text.length; start = end + 1) {
     end = text.indexOf('\n', start);
     if (end < 0) end = text.length;
     if (!INITIALS.has(text.charCodeAt(start))) continue;
@@ -84,7 +84,7 @@ export function parseStartTicks(text: string): bigint {
     .trim()
     .split(' ');
   const ticks = fields[19];
-  if (ticks === undefined || !/^\d{1,20}$/.test(ticks)) throw malformed('field 22 of stat', 'missing');
+  if (ticks === undefined || !/^\d{1,20}$/.test(ticks)) throw malformed('field 22', 'missing', 'stat');
   return BigInt(ticks);
 }
 
@@ -105,6 +105,6 @@ function mask(name: string, text: string): bigint {
   return BigInt(`0x${text}`);
 }
 
-function malformed(name: string, fault: string): LacreError {
-  return new LacreError('container.proc.malformed', `${name} of /proc/PID/status is ${fault}`);
+function malformed(name: string, fault: string, file: 'status' | 'stat' = 'status'): LacreError {
+  return new LacreError('container.proc.malformed', `/proc/PID/${file} is malformed: ${name} is ${fault}`);
 }

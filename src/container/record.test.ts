@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { isLacreError } from '../lacre-error.ts';
 import {
@@ -93,6 +93,25 @@ test('truncated and oversized bytes are refused', () => {
   assert.throws(() => decodeRecord(new Uint8Array(64 * 1024 + 1)), { code: 'container.oversized' });
   const large = Array.from({ length: 300 }, () => 'x'.repeat(1000));
   assert.throws(() => encodeContainer(sample({ argv: large })), { code: 'container.oversized' });
+});
+
+test('just so many bytes as the bound are read and written', () => {
+  const filled = (length: number) =>
+    sample({ argv: [...Array.from({ length: 8 }, () => 'x'.repeat(32_000)), 'x'.repeat(length)] });
+  const most = 256 * 1024;
+  const rest = most - raw(filled(1000)).length + 1000;
+  const bytes = encodeContainer(filled(rest));
+  assert.equal(bytes.length, most);
+  assert.deepEqual(decodeContainer(bytes).bytes, bytes);
+  assert.throws(() => encodeContainer(filled(rest + 1)), { code: 'container.oversized' });
+  assert.throws(() => decodeRecord(new Uint8Array(64 * 1024)), { code: 'container.malformed' });
+});
+
+test('a field that the schema does not know is not written', () => {
+  const bytes = raw(sample());
+  const unknown = fromBinary(ContainerSchema, Uint8Array.of(...bytes, 0xf8, 0x3f, 1));
+  assert.equal(unknown.$unknown?.length, 1);
+  assert.deepEqual(encodeContainer(unknown), bytes);
 });
 
 test('every field is held to its form, on reading and on writing', () => {
@@ -190,6 +209,7 @@ test('names, digests and numbers have one form each', () => {
   const good: Partial<Container>[] = [
     { configDigest: digest, sandboxId: 'b'.repeat(64), engine: 'a', hostNamespaces: kinds },
     { engine: 'cri-o2' },
+    { mounts: [create(MountSchema, { ...plain, peer: '0:1', type: 'x' })] },
     ...['0:4', '4:0', '1234567890:1234567890'].map(peer),
     ...[...SOURCE_KINDS].map((sourceKind) => ({
       mounts: [create(MountSchema, { ...plain, peer: '0:1', sourceKind })],

@@ -27,7 +27,11 @@ test('what denies', () => {
   assert.equal(denies([allow(['unshare', 'clone'], without)]), true);
   assert.equal(denies([allow(['clone'], without, { index: 1, value: 0, op: 'SCMP_CMP_EQ' })]), true);
   assert.equal(denies([allow(['unshare'], { index: 0, value: 0x20000, op: 'SCMP_CMP_EQ' })]), true);
-  assert.equal(denies([{ names: ['clone3'], action: 'SCMP_ACT_KILL_PROCESS' }]), true);
+  assert.equal(denies([allow(['unshare'], { index: 0, value: 1, op: 'SCMP_CMP_EQ' })]), true, 'another flag alone');
+  for (const end of ['ERRNO', 'KILL', 'KILL_THREAD', 'KILL_PROCESS', 'TRAP']) {
+    assert.equal(denies([{ names: ['clone3'], action: `SCMP_ACT_${end}` }]), true, end);
+    assert.equal(denies([], { defaultAction: `SCMP_ACT_${end}` }), true, end);
+  }
 });
 
 test('one rule that may let a call through is enough', () => {
@@ -41,6 +45,8 @@ test('one rule that may let a call through is enough', () => {
   const loose = [
     { ...without, valueTwo: NEWUSER },
     { ...without, value: 0x20000 },
+    { ...without, value: 1 },
+    { ...without, value: -1 },
     { ...without, index: 1 },
     { ...without, value: 2 ** 60 },
     { index: 0, value: NEWUSER, op: 'SCMP_CMP_EQ' },
@@ -72,6 +78,15 @@ test('a condition without an index is on the first argument; one whose index is 
   assert.equal(denies([allow(['unshare'], { index: 0, op: 'SCMP_CMP_EQ' })]), true, 'a value left out is 0');
 });
 
+test('a condition is read as it stands; what JSON does not carry exactly is not known', () => {
+  const read = (argument: object) => parseSeccompProfile({ syscalls: [allow(['read'], argument)] }).rules[0]?.args[0];
+  assert.deepEqual(read({}), { index: 0, op: '', value: 0n, valueTwo: 0n });
+  assert.deepEqual(read({ ...without, index: 2 }), { index: 2, op: without.op, value: BigInt(NEWUSER), valueTwo: 0n });
+  assert.equal(read({ index: '0' })?.index, -1);
+  assert.equal(read({ value: Number.MAX_SAFE_INTEGER })?.value, 2n ** 53n - 1n);
+  for (const value of [-1, 0.5, 2 ** 53, '1', null, true]) assert.equal(read({ value })?.value, undefined, `${value}`);
+});
+
 test('a profile nested deeper than it can be hashed is malformed', () => {
   const nested = JSON.parse(`${'['.repeat(200_000)}${']'.repeat(200_000)}`);
   assert.throws(() => parseSeccompProfile({ more: nested }), { code: 'container.proc.malformed' });
@@ -89,4 +104,23 @@ test('a profile with too many rules, or of another form, is no denial', () => {
   for (const value of [null, [], 'x', { syscalls: {} }, { syscalls: [1] }, { syscalls: [{ names: [1] }] }]) {
     assert.throws(() => parseSeccompProfile(value), { code: 'container.proc.malformed' }, JSON.stringify(value));
   }
+  const more = [...Array.from({ length: 4097 }, () => allow(['read'])), 'not read'];
+  assert.equal(denies(more), false, 'rules over the bound are not looked at');
+});
+
+test('a refusal says what is malformed', () => {
+  const rule = (over: object) => ({ syscalls: [over] });
+  for (const [value, what] of [
+    [1, 'linux.seccomp is not an object'],
+    [{ syscalls: {} }, 'linux.seccomp.syscalls is not a list'],
+    [{ defaultAction: 1 }, 'linux.seccomp.defaultAction is not a text'],
+    [{ architectures: [1] }, 'linux.seccomp.architectures is not a text'],
+    [rule([]), 'a seccomp rule is not an object'],
+    [rule({ names: 1 }), 'names of a seccomp rule is not a list'],
+    [rule({ action: 1 }), 'action of a seccomp rule is not a text'],
+    [rule({ args: 1 }), 'args of a seccomp rule is not a list'],
+    [rule({ args: [1] }), 'an argument of a seccomp rule is not an object'],
+    [rule({ args: [{ op: 1 }] }), 'op of a seccomp rule is not a text'],
+  ] as const)
+    assert.throws(() => parseSeccompProfile(value), { code: 'container.proc.malformed', message: what });
 });

@@ -67,7 +67,6 @@ export function deniesUserNamespaces(profile: SeccompProfile): boolean {
 
 /** Whether a rule with these conditions never matches a call whose first argument has CLONE_NEWUSER. */
 function excludesUserNamespace(args: readonly SeccompArgument[]): boolean {
-  if (args.length === 0) return false;
   const repeated = new Set(args.map((arg) => arg.index)).size < args.length;
   // All conditions hold at once, unless two are on one argument: runtimes then take them as alternatives.
   return repeated ? args.every(excludes) : args.some(excludes);

@@ -24,9 +24,9 @@ export function parseUidMap(text: string): UidExtent[] {
   if (lines.length > MAX_EXTENTS) throw malformed(`${lines.length} extents`);
   return lines.map((line) => {
     const fields = /^\s*(\d{1,10})\s+(\d{1,10})\s+(\d{1,10})\s*$/.exec(line);
-    if (fields === null) throw malformed(JSON.stringify(line.slice(0, 80)));
+    if (fields === null) throw malformed(quoted(line));
     const [inside, outside, length] = fields.slice(1).map(Number) as [number, number, number];
-    if (length === 0 || inside + length - 1 > ALL_IDS || outside + length - 1 > ALL_IDS) throw malformed(line.trim());
+    if (length === 0 || inside + length - 1 > ALL_IDS || outside + length - 1 > ALL_IDS) throw malformed(quoted(line));
     return { inside, outside, length };
   });
 }
@@ -55,6 +55,10 @@ export function sameRange(a: UidRange, b: UidRange): boolean {
 /** Name of a range, or of what has none: a domain's id. */
 export function rangeKey(range: UidRange | undefined): string {
   return range === undefined ? 'shared' : `range:${range.base}+${range.length}`;
+}
+
+function quoted(line: string): string {
+  return JSON.stringify(line.slice(0, 80));
 }
 
 function malformed(what: string): LacreError {
