@@ -185,6 +185,10 @@ export class Scene {
   }
 
   judge(container: ClaimedContainer, record?: ClaimedRecord, over: Partial<ContainerEvidence> = {}): Verdict {
+    return appraiseContainer({ ...this.evidenceOf(container, record), ...over });
+  }
+
+  evidenceOf(container: ClaimedContainer, record?: ClaimedRecord): ContainerEvidence {
     const { id } = container.claim;
     const standing = this.book.standing(id);
     const domain = this.book.domain(standing?.domainId ?? '');
@@ -192,7 +196,7 @@ export class Scene {
     const { epoch, host } = this;
     const images = (digest: string) => this.images.get(digest);
     const domains = () => this.book.domains();
-    return appraiseContainer({
+    return {
       container,
       record,
       standing,
@@ -204,8 +208,7 @@ export class Scene {
       images,
       isDistinctive: distinctiveAmong(() => [...this.images.values()]),
       evidenceTime: NOW,
-      ...over,
-    });
+    };
   }
 }
 

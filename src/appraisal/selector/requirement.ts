@@ -1,4 +1,4 @@
-import { isLadder, LADDERS, type Ladder, parseEvidenceAge, type Selector } from './selector.ts';
+import { isLadder, kindOf, LADDERS, type Ladder, parseEvidenceAge, type Selector } from './selector.ts';
 
 /** What a SPIFFE ID requires of whoever bears it. */
 export interface Requirements {
@@ -90,9 +90,4 @@ function ageOf(value: string): number {
   } catch {
     return -1;
   }
-}
-
-function kindOf(value: string): string {
-  const at = value.indexOf(':');
-  return at < 0 ? value : value.slice(0, at);
 }

@@ -48,7 +48,7 @@ export const MAX_EVIDENCE_AGE_MS = 3_600_000;
 /** "type:value". Throws appraisal.selector.malformed. */
 export function parseSelector(text: string): Selector {
   const at = text.indexOf(':');
-  const selector = { type: text.slice(0, Math.max(at, 0)), value: text.slice(at + 1) };
+  const selector = { type: text.slice(0, at), value: text.slice(at + 1) };
   if (at < 1 || selector.value === '') throw malformed(`${JSON.stringify(text)} is no selector: it must be type:value`);
   checkSelector(selector);
   return selector;
@@ -60,8 +60,8 @@ export function parseSelector(text: string): Selector {
  */
 export function checkSelector({ type, value }: Selector): void {
   if (type !== 'lacre') return;
-  const at = value.indexOf(':');
-  const [kind, rest] = [at < 0 ? value : value.slice(0, at), at < 0 ? '' : value.slice(at + 1)];
+  const kind = kindOf(value);
+  const rest = value.slice(kind.length + 1);
   if (kind === 'evidence-age') {
     parseEvidenceAge(rest);
     return;
@@ -78,12 +78,18 @@ export function checkSelector({ type, value }: Selector): void {
 
 /** Milliseconds of "30s", "500ms" is too young, "5m", "1h". Throws appraisal.selector.malformed. */
 export function parseEvidenceAge(text: string): number {
-  const [, digits = '', unit = ''] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
-  const ageMs = Number(digits) * (AGE_UNITS.get(unit) ?? Number.NaN);
+  const [, digits, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
+  const ageMs = Number(digits) * Number(AGE_UNITS.get(String(unit)));
   if (!(ageMs >= MIN_EVIDENCE_AGE_MS && ageMs <= MAX_EVIDENCE_AGE_MS)) {
     throw malformed(`${JSON.stringify(text)} is no age of evidence from 1s to 1h`);
   }
   return ageMs;
+}
+
+/** A value's first part: what it speaks of. */
+export function kindOf(value: string): string {
+  const at = value.indexOf(':');
+  return at < 0 ? value : value.slice(0, at);
 }
 
 export function isLadder(kind: string): kind is Ladder {
