@@ -6,6 +6,9 @@ export interface VerityTable {
   readonly enforces: boolean;
 }
 
+/** What is done with a changed block, where it is not the usual: a failed read. The third, ignore_corruption, logs it. */
+const REFUSING: ReadonlySet<string> = new Set(['restart_on_corruption', 'panic_on_corruption']);
+
 /**
  * Reads the text of a `dm_table_load` entry; undefined where it is anything but one whole verity table by SHA-256. Separators
  * in names that root gives are escaped by the kernel, so they make no field (kernel: admin-guide/device-mapper/dm-ima.rst,
@@ -13,11 +16,10 @@ export interface VerityTable {
  */
 export function readVerityTable(measured: Uint8Array): VerityTable | undefined {
   const fields = new Map<string, string>();
-  for (const field of Buffer.from(measured).toString('latin1').split(/[,;]/)) {
-    const at = field.indexOf('=');
-    const name = field.slice(0, Math.max(at, 0));
-    if (at > 0 && fields.has(name)) return undefined; // more than one target
-    fields.set(name, field.slice(at + 1));
+  for (const field of Buffer.from(measured).toString().split(/[,;]/)) {
+    const [name = '', ...value] = field.split('=');
+    if (name !== '' && fields.has(name)) return undefined; // more than one target
+    fields.set(name, value.join('='));
   }
   const isVerity =
     fields.get('num_targets') === '1' &&
@@ -26,5 +28,6 @@ export function readVerityTable(measured: Uint8Array): VerityTable | undefined {
     fields.get('verity_algorithm') === 'sha256';
   const rootDigestHex = fields.get('root_digest');
   if (!isVerity || rootDigestHex === undefined || !/^[0-9a-f]{64}$/.test(rootDigestHex)) return undefined;
-  return { rootDigestHex, enforces: fields.get('verity_mode') !== 'logging' && fields.get('hash_failed') === 'V' };
+  const mode = fields.get('verity_mode');
+  return { rootDigestHex, enforces: fields.get('hash_failed') === 'V' && (mode === undefined || REFUSING.has(mode)) };
 }
