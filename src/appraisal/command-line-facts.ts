@@ -15,9 +15,8 @@ export function readCommandLine(line: string): CommandLineFacts {
   const parameters = new Map<string, string>();
   for (const word of splitWords(line)) {
     if (word === '--') break; // what follows is for the first program
-    const at = word.indexOf('=');
-    const name = (at < 0 ? word : word.slice(0, at)).replaceAll('-', '_');
-    parameters.set(name, at < 0 ? '' : word.slice(at + 1));
+    const at = `${word}=`.indexOf('=');
+    parameters.set(word.slice(0, at).replaceAll('-', '_'), word.slice(at + 1));
   }
   const lockdown = ['integrity', 'confidentiality'].includes(parameters.get('lockdown') ?? '');
   const enforced = ['', '1', 'y', 'Y'].includes(parameters.get('module.sig_enforce') ?? 'absent');
@@ -41,5 +40,5 @@ function rootDigest(rootHash: string | undefined, created: string | undefined): 
 
 /** Words, where double quotes hold spaces together. */
 function splitWords(line: string): string[] {
-  return (line.match(/(?:[^\s"]|"[^"]*(?:"|$))+/g) ?? []).map((word) => word.replaceAll('"', ''));
+  return (line.match(/(?:[^\s"]|"[^"]*"?)+/g) ?? []).map((word) => word.replaceAll('"', ''));
 }

@@ -16,10 +16,9 @@ const INTERPRETER = new RegExp(
     'OPENSSL_(CONF|ENGINES|MODULES)|SSL_CERT_(FILE|DIR)|GIT_.*|EDITOR|PAGER|R_PROFILE.*|JULIA_.*|ERL_.*|GODEBUG)$',
 );
 /** What podman and docker give by default, as bits of linux/capability.h. */
-const DEFAULT_CAPABILITIES = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31].reduce(
-  (set, bit) => set | (1n << BigInt(bit)),
-  0n,
-);
+const DEFAULT_CAPABILITIES = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31]
+  .map((bit) => 1n << BigInt(bit))
+  .reduce((set, one) => set | one);
 /** What an engine itself may lay over a container. */
 const ENGINE_TARGETS =
   /^\/(etc\/(hosts|hostname|resolv\.conf|passwd|group)|run\/\.containerenv|run\/secrets|proc|sys|dev)(\/|$)/;

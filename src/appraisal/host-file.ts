@@ -61,16 +61,11 @@ export class HostJudge {
         buffer.length === 32
           ? toHex(buffer)
           : Buffer.from(buffer)
-              .toString('latin1')
+              .toString()
               .replace(/^sha256:/, '');
       if (this.#modules.has(module)) return undefined;
-      return {
-        ...fault(
-          'ima.module.unknown',
-          sighting,
-          'a kernel module was loaded from memory, and it is none of the approved ones',
-        ),
-      };
+      const detail = 'a kernel module was loaded from memory, and it is none of the approved ones';
+      return fault('ima.module.unknown', sighting, detail);
     }
     if (path === 'ima_policy_written' && this.#isPolicy(buffer)) return undefined;
     if (TOLD_DATA.test(path))
@@ -90,42 +85,13 @@ function fault(code: Fault['code'], sighting: Sighting, detail: string): Fault {
   return { code, sighting, expected: [], detail };
 }
 
+/** Programs of one name; those whose name may end in a version are families. */
 const TOOLS = new Set([
   ...['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh', 'csh', 'tcsh', 'fish', 'busybox', 'toybox', 'sash', 'rbash'],
-  ...[
-    'perl',
-    'lua',
-    'ruby',
-    'tclsh',
-    'awk',
-    'gawk',
-    'mawk',
-    'php',
-    'node',
-    'nodejs',
-    'deno',
-    'bun',
-    'java',
-    'guile',
-    'expect',
-  ],
-  ...[
-    'gdb',
-    'strace',
-    'ltrace',
-    'perf',
-    'bpftrace',
-    'bpftool',
-    'kexec',
-    'insmod',
-    'dd',
-    'socat',
-    'nc',
-    'ncat',
-    'ssh',
-    'scp',
-  ],
-  ...['curl', 'wget', 'nsenter', 'unshare', 'chroot', 'setpriv', 'sudo', 'su', 'mount', 'openssl'],
+  ...['awk', 'gawk', 'mawk', 'nodejs', 'deno', 'bun', 'java', 'guile', 'expect'],
+  ...['gdb', 'strace', 'ltrace', 'perf', 'bpftrace', 'bpftool', 'kexec', 'insmod', 'dd'],
+  ...['socat', 'nc', 'ncat', 'ssh', 'scp', 'curl', 'wget'],
+  ...['nsenter', 'unshare', 'chroot', 'setpriv', 'sudo', 'su', 'mount', 'openssl'],
   ...['podman', 'podman-remote', 'docker', 'nerdctl', 'ctr', 'crictl', 'buildah', 'skopeo', 'kubectl', 'machinectl'],
 ]);
 const TOOL_FAMILIES = /^(python|pypy|perl|lua|ruby|php|node|tclsh)[\d.]*$|^tpm2(_|-|$)/;

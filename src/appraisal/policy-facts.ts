@@ -17,8 +17,9 @@ const LABELS = /^(template|pcr)=/;
 
 interface Rule {
   readonly action: string;
+  readonly words: readonly string[];
+  /** Words that are no labels. */
   readonly conditions: readonly string[];
-  readonly labels: readonly string[];
 }
 
 /**
@@ -38,11 +39,11 @@ export function readPolicy(policy: string, uidPoolBase: number): PolicyFacts {
       (rule) =>
         rule.action === 'measure' &&
         sameSet(rule.conditions, conditions) &&
-        labels.every((label) => rule.labels.includes(label)),
+        labels.every((label) => rule.words.includes(label)),
     );
     return at >= 0 && rules.slice(0, at).every((rule) => rule.action === 'measure' || harmless(rule));
   };
-  const hollow = ({ conditions }: Rule) => conditions.length === 1 && conditions.every((one) => HOLLOW.includes(one));
+  const hollow = ({ conditions }: Rule) => HOLLOW.includes(conditions.join(' '));
   const readsOnly = (rule: Rule) => hollow(rule) || rule.conditions.includes('func=FILE_CHECK');
   const owned = ['template=evm-sig'];
   return {
@@ -66,21 +67,19 @@ export function policyOf(reference: { readonly policy: string; readonly uidPoolB
   return known;
 }
 
-/** No rule before those of the pool measures an execution without its owner: it would match first. */
+/** No rule before those of the pool measures an execution without its owner: it would match first, as one of no func does. */
 function noUnowned(rules: readonly Rule[], pool: string): boolean {
-  const executes = (rule: Rule) =>
-    rule.conditions.some((condition) => condition === 'func=BPRM_CHECK' || condition === 'func=MMAP_CHECK');
+  const executes = ({ action, conditions }: Rule) => {
+    const func = conditions.find((condition) => condition.startsWith('func='));
+    return action === 'measure' && [undefined, 'func=BPRM_CHECK', 'func=MMAP_CHECK'].includes(func);
+  };
   const last = rules.findLastIndex((rule) => executes(rule) && rule.conditions.includes(pool));
-  return rules.slice(0, last).every((rule) => !executes(rule) || rule.labels.includes('template=evm-sig'));
+  return rules.slice(0, last).every((rule) => !executes(rule) || rule.words.includes('template=evm-sig'));
 }
 
 function parseRule(line: string): Rule {
   const [action = '', ...words] = line.split(/\s+/);
-  return {
-    action,
-    conditions: words.filter((word) => !LABELS.test(word)),
-    labels: words.filter((word) => LABELS.test(word)),
-  };
+  return { action, words, conditions: words.filter((word) => !LABELS.test(word)) };
 }
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {
