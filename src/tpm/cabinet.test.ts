@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { writeCabinet } from '../../test/simulator/cabinet-file.ts';
+import { ByteWriter } from '../bytes/byte-writer.ts';
 import { LacreError } from '../lacre-error.ts';
 import { CABINET_LIMITS, readCabinet } from './cabinet.ts';
 
@@ -38,6 +39,7 @@ for (const compression of ['none', 'mszip'] as const) {
 
 const plain = () => Buffer.from(writeCabinet(FILES, { compression: 'none' }));
 const zipped = () => Buffer.from(writeCabinet(FILES));
+const named = (length: number) => Buffer.from(writeCabinet([{ name: 'x'.repeat(length), content: new Uint8Array(1) }]));
 const FLAGS = 30;
 const FOLDER = 36;
 const ENTRIES = 44;
@@ -45,14 +47,16 @@ const block = (cabinet: Buffer) => cabinet.readUInt32LE(FOLDER);
 
 const faults: readonly (readonly [string, RegExp, () => Buffer])[] = [
   ['no cabinet', /does not begin/, () => Buffer.alloc(64)],
-  ['one of several', /one of several/, () => patch(plain(), (b) => b.writeUInt16LE(1, FLAGS))],
+  ['one that others follow', /one of several/, () => patch(plain(), (b) => b.writeUInt16LE(2, FLAGS))],
+  ['one that follows others', /one of several/, () => patch(plain(), (b) => b.writeUInt16LE(1, FLAGS))],
+  ['one cut in its header', /cabinet ends at 20/, () => plain().subarray(0, 20)],
   ['too many folders', /too many/, () => patch(plain(), (b) => b.writeUInt16LE(257, 26))],
   ['too many files', /too many/, () => patch(plain(), (b) => b.writeUInt16LE(20_001, 28))],
   ['more files than it has', /./, () => patch(plain(), (b) => b.writeUInt16LE(9, 28))],
   ['a file of a folder that is not there', /outside/, () => patch(plain(), (b) => b.writeUInt16LE(7, ENTRIES + 8))],
   ['a file beyond its folder', /outside/, () => patch(plain(), (b) => b.writeUInt32LE(1 << 30, ENTRIES))],
   ['LZX', /cabextract/, () => patch(zipped(), (b) => b.writeUInt16LE(0x1503, FOLDER + 6))],
-  ['a block larger than blocks are', /more than/, () => patch(plain(), (b) => b.writeUInt16LE(40_000, block(b) + 6))],
+  ['a block larger than blocks are', /more than/, () => patch(plain(), (b) => b.writeUInt16LE(32_769, block(b) + 6))],
   ['a block of another size', /another size/, () => patch(plain(), (b) => b.writeUInt16LE(9, block(b) + 6))],
   ['a block without its mark', /no MSZIP/, () => patch(zipped(), (b) => b.writeUInt16LE(0, block(b) + 8))],
   [
@@ -65,17 +69,23 @@ const faults: readonly (readonly [string, RegExp, () => Buffer])[] = [
     /does not end/,
     () => Buffer.from(writeCabinet([{ name: 'x'.repeat(300), content: new Uint8Array(1) }])),
   ],
+  ['a name of 257 bytes', /does not end/, () => named(257)],
 ];
 for (const [name, sentence, make] of faults) {
   test(`refused: ${name}`, () => {
     const told = codeOf(make());
     assert.ok(told.startsWith('tpm.cabinet.malformed'), told);
     assert.match(told, sentence);
+    assert.equal(told.split('cannot be read').length, 2, told);
+    assert.doesNotMatch(told, /\p{Cc}/u, 'no control character of a name reaches a terminal');
   });
 }
 
 test('a file over its bound is refused unread, a bomb before it is unpacked', () => {
-  assert.match(codeOf(new Uint8Array(CABINET_LIMITS.bytes + 1)), /are over/);
+  const limits = { bytes: 67_108_864, contentBytes: 134_217_728, folders: 256, files: 20_000 };
+  assert.deepEqual(CABINET_LIMITS, limits);
+  assert.match(codeOf(new Uint8Array(limits.bytes)), /does not begin/);
+  assert.match(codeOf(new Uint8Array(limits.bytes + 1)), /are over/);
   const bomb = zipped();
   const packed = Buffer.concat([Buffer.from('CK'), deflateRawSync(Buffer.alloc(1 << 20))]);
   const at = block(bomb);
@@ -83,12 +93,68 @@ test('a file over its bound is refused unread, a bomb before it is unpacked', ()
   header.writeUInt16LE(packed.length, 4);
   header.writeUInt16LE(32_768, 6);
   assert.match(codeOf(Buffer.concat([bomb.subarray(0, at), header, packed, bomb.subarray(at)])), /cannot be unpacked/);
-  const many = patch(plain(), (b) => b.writeUInt16LE(65_535, FOLDER + 4));
-  const endless = Buffer.concat([
-    many,
-    ...Array.from({ length: 4_100 }, () => Buffer.concat([header, Buffer.alloc(packed.length)])),
+});
+
+test('as many files, folders and bytes of a name as may be are read', () => {
+  assert.doesNotMatch(codeOf(patch(plain(), (b) => b.writeUInt16LE(256, 26))), /too many/);
+  assert.doesNotMatch(codeOf(patch(plain(), (b) => b.writeUInt16LE(20_000, 28))), /too many/);
+  assert.equal(readCabinet(named(256))[0]?.name.length, 256);
+});
+
+/** A cabinet of 32 KiB blocks of zeros in one folder, and no file. */
+function ofZeros(blocks: number): Uint8Array {
+  const packed = Buffer.concat([Buffer.from('CK'), deflateRawSync(Buffer.alloc(32_768))]);
+  const block = new ByteWriter({ littleEndian: true }).u32(0).u16(packed.length).u16(32_768).bytes(packed).finish();
+  const empty = patch(Buffer.from(writeCabinet([])), (b) => b.writeUInt16LE(blocks, FOLDER + 4));
+  return Buffer.concat([empty, ...Array.from({ length: blocks }, () => block)]);
+}
+
+test('all blocks together unpack to 128 MiB at most', () => {
+  assert.equal(codeOf(ofZeros(4096)), 'read');
+  assert.match(codeOf(ofZeros(4097)), /tpm\.cabinet\.malformed: .*unpacks to more/);
+});
+
+/** Folders `first` and `second` with a file each; five bytes of each folder, three of each block are reserved. */
+function twoFolders(attributes: number): Uint8Array {
+  const little = () => new ByteWriter({ littleEndian: true });
+  const contents = ['first', 'second'].map((text) => Buffer.from(text));
+  const blocks = contents.map((content) =>
+    little().u32(0).u16(content.length).u16(content.length).bytes(new Uint8Array(3)).bytes(content).finish(),
+  );
+  const entries = contents.map((content, folder) =>
+    little()
+      .u32(content.length)
+      .u32(0)
+      .u16(folder)
+      .u32(0)
+      .u16(attributes)
+      .bytes(Buffer.from([0xc3, 0xa9, 0]))
+      .finish(),
+  );
+  const filesOffset = 36 + 4 + 1 + 2 * 13;
+  let offset = filesOffset + Buffer.concat(entries).length;
+  const folders = blocks.map((block) => {
+    const folder = little().u32(offset).u16(1).u16(0).bytes(new Uint8Array(5)).finish();
+    offset += block.length;
+    return folder;
+  });
+  const header = little().bytes(Buffer.from('MSCF')).bytes(new Uint8Array(12)).u32(filesOffset).u32(0).u16(0x0103);
+  header.u16(2).u16(2).u16(4).u32(0).u16(1).u8(5).u8(3).u8(0);
+  return Buffer.concat([header.finish(), ...folders, ...entries, ...blocks]);
+}
+
+test('files of several folders are read, whatever is reserved; a name is UTF-8 where its attributes say so', () => {
+  const of = (attributes: number) =>
+    readCabinet(twoFolders(attributes)).map(({ name, content }) => [name, Buffer.from(content).toString()]);
+  for (const plainName of [0, 0x01, 0x20])
+    assert.deepEqual(of(plainName), [
+      ['Ã©', 'first'],
+      ['Ã©', 'second'],
+    ]);
+  assert.deepEqual(of(0x80 | 0x20), [
+    ['é', 'first'],
+    ['é', 'second'],
   ]);
-  assert.match(codeOf(endless), /tpm\.cabinet\.malformed/);
 });
 
 test('a cabinet cut anywhere, or with bytes changed, is read or refused by one error', () => {

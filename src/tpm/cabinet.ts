@@ -12,7 +12,8 @@ export interface CabinetFile {
 export const CABINET_LIMITS = { bytes: 64 << 20, contentBytes: 128 << 20, folders: 256, files: 20_000 } as const;
 
 const SIGNATURE = 0x4643534d;
-const FLAG = { previous: 1, next: 2, reserved: 4 } as const;
+/** Others come before it, or after it: bits 0 and 1. Fields are reserved: bit 2. */
+const FLAG = { oneOfSeveral: 3, reserved: 4 } as const;
 const BLOCK_BYTES = 32_768;
 const COMPRESSION = { none: 0, mszip: 1 } as const;
 const COMPRESSION_MASK = 0x000f;
@@ -44,7 +45,7 @@ export function readCabinet(bytes: Uint8Array): CabinetFile[] {
   try {
     return readFiles(bytes);
   } catch (error) {
-    if (!isLacreError(error, 'bytes.truncated', 'bytes.oversized')) throw error;
+    if (!isLacreError(error, 'bytes.truncated')) throw error;
     throw malformed(error.message, error);
   }
 }
@@ -55,14 +56,15 @@ function readFiles(bytes: Uint8Array): CabinetFile[] {
   const budget = { left: CABINET_LIMITS.contentBytes };
   const contents = readFolders(reader, header).map((folder) => unpack(bytes, folder, header.dataReserve, budget));
   const entries = readerAt(bytes, header.filesOffset);
-  return Array.from({ length: header.fileCount }, () => {
+  return Array.from({ length: header.fileCount }, (_, index) => {
     const size = entries.u32();
     const start = entries.u32();
     const folder = contents[entries.u16()];
     entries.bytes(4); // date and time
     const isUtf8 = (entries.u16() & 0x80) !== 0;
     const name = readName(entries, isUtf8);
-    if (folder === undefined || start + size > folder.length) throw malformed(`${name} lies outside of its folder`);
+    if (folder === undefined || start + size > folder.length)
+      throw malformed(`file ${index} lies outside of its folder`);
     return { name, content: folder.subarray(start, start + size) };
   });
 }
@@ -77,7 +79,7 @@ function readHeader(reader: ByteReader): Header {
   const fileCount = reader.u16();
   const flags = reader.u16();
   reader.bytes(4); // set, number in it
-  if ((flags & (FLAG.previous | FLAG.next)) !== 0) throw malformed('it is one of several, which are not put together');
+  if ((flags & FLAG.oneOfSeveral) !== 0) throw malformed('it is one of several, which are not put together');
   if (folderCount > CABINET_LIMITS.folders || fileCount > CABINET_LIMITS.files)
     throw malformed('it has too many files');
   if ((flags & FLAG.reserved) === 0) return { filesOffset, fileCount, folderCount, folderReserve: 0, dataReserve: 0 };
@@ -125,9 +127,8 @@ function inflate(packed: Uint8Array, compression: number, before: Uint8Array | u
     throw malformed('it is compressed by LZX or Quantum: unpack it with cabextract, and import the folder');
   }
   if (Buffer.from(packed.subarray(0, 2)).toString('latin1') !== MSZIP_MARK) throw malformed('a block is no MSZIP');
-  const options = { maxOutputLength: BLOCK_BYTES, ...(before === undefined ? {} : { dictionary: before }) };
   try {
-    return inflateRawSync(packed.subarray(2), options);
+    return inflateRawSync(packed.subarray(2), { maxOutputLength: BLOCK_BYTES, dictionary: before });
   } catch (cause) {
     throw malformed('a block cannot be unpacked', cause);
   }
