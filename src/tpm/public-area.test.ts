@@ -9,6 +9,7 @@ import { isLacreError, type LacreError } from '../lacre-error.ts';
 import { verifyAttestationKey } from './attestation-key.ts';
 import { ALG, ATTRIBUTE } from './constants.ts';
 import { objectName, parsePublicArea, parseSizedPublicArea } from './public-area.ts';
+import { rsaPublicKey } from './public-key.ts';
 
 interface AreaVector {
   note: string;
@@ -198,4 +199,85 @@ test('each field of a storage key that is of no accepted kind is refused by its 
     view.setUint16(offset, before);
   }
   assert.equal(parsePublicArea(bytes).curve, 'P-256');
+});
+
+test('every field is read, and stays what it was when the bytes change', () => {
+  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 3072 });
+  const modulus = Buffer.from(publicKey.export({ format: 'jwk' }).n ?? '', 'base64url');
+  const policy = new Uint8Array(48).fill(9);
+  for (const keyBits of [128, 192, 256] as const) {
+    const head = new ByteWriter().u16(ALG.RSA).u16(ALG.SHA384).u32(EK_ATTRIBUTES).sized16(policy);
+    head.u16(ALG.AES).u16(keyBits).u16(ALG.CFB).u16(ALG.NULL).u16(3072).u32(0).sized16(modulus);
+    const bytes = head.finish();
+    const before = bytes.slice();
+    const { key, ...fields } = parsePublicArea(bytes);
+    bytes.fill(0xff);
+    assert.deepEqual(fields, {
+      bytes: before,
+      algorithm: 'rsa',
+      nameAlg: 'sha384',
+      attributes: EK_ATTRIBUTES,
+      authPolicy: policy,
+      symmetric: { name: 'aes', keyBits },
+      scheme: undefined,
+      curve: undefined,
+      modulusBits: 3072,
+      spki: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })),
+    });
+    assert.ok(key.equals(publicKey));
+  }
+});
+
+test('a scheme is read with its hash, of the kind that the key can do', () => {
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey;
+  const schemeOf = (key: typeof rsa, algorithm: number) =>
+    parsePublicArea(forgePublicArea(key, { attributes: AK_ATTRIBUTES, scheme: { algorithm, hash: 'sha512' } })).scheme;
+  assert.deepEqual(schemeOf(rsa, ALG.RSASSA), { name: 'rsassa', hash: 'sha512' });
+  assert.deepEqual(schemeOf(rsa, ALG.RSAPSS), { name: 'rsapss', hash: 'sha512' });
+  assert.deepEqual(schemeOf(ec, ALG.ECDSA), { name: 'ecdsa', hash: 'sha512' });
+  assert.throws(() => schemeOf(rsa, ALG.ECDSA), { code: 'tpm.unsupported' });
+  for (const algorithm of [ALG.RSASSA, ALG.RSAPSS])
+    assert.throws(() => schemeOf(ec, algorithm), { code: 'tpm.unsupported' });
+});
+
+test('an attribute bit that the Library does not define is malformed, each of them', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const defined = new Set<number>(Object.values(ATTRIBUTE));
+  for (let bit = 0; bit < 32; bit++) {
+    const attributes = (1 << bit) >>> 0;
+    const verdict = codeOf(() => parsePublicArea(forgePublicArea(publicKey, { attributes })));
+    assert.equal(verdict, defined.has(1 << bit) ? 'verified' : 'tpm.malformed', `bit ${bit}`);
+  }
+  assert.deepEqual(
+    Object.entries(ATTRIBUTE).map(([name, value]) => [name, Math.log2(value)]),
+    [
+      ['FIXED_TPM', 1],
+      ['ST_CLEAR', 2],
+      ['FIXED_PARENT', 4],
+      ['SENSITIVE_DATA_ORIGIN', 5],
+      ['USER_WITH_AUTH', 6],
+      ['ADMIN_WITH_POLICY', 7],
+      ['NO_DA', 10],
+      ['ENCRYPTED_DUPLICATION', 11],
+      ['RESTRICTED', 16],
+      ['DECRYPT', 17],
+      ['SIGN', 18],
+      ['X509_SIGN', 19],
+    ],
+  );
+});
+
+test('a modulus has its highest and its lowest bit set', () => {
+  const modulus = (first: number, last: number) => new Uint8Array(256).fill(0x55).with(0, first).with(255, last);
+  assert.equal(rsaPublicKey(modulus(0x80, 1)).asymmetricKeyDetails?.modulusLength, 2048);
+  for (const [first, last] of [
+    [0x7f, 1],
+    [0x80, 2],
+    [0xff, 0xfe],
+  ] as const)
+    assert.throws(() => rsaPublicKey(modulus(first, last)), {
+      code: 'tpm.malformed',
+      details: { structure: 'RSA key' },
+    });
 });

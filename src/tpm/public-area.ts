@@ -92,8 +92,8 @@ function readRsa(reader: ByteReader): KeyPart {
   if (![2048, 3072, 4096].includes(modulusBits)) throw unsupported(WHAT, 'RSA key size', modulusBits);
   const exponent = reader.u32();
   if (exponent !== 0 && exponent !== 65537) throw unsupported(WHAT, 'RSA exponent', exponent);
-  const modulus = reader.sized16(modulusBits / 8);
-  if (modulus.length !== modulusBits / 8) throw malformed(WHAT, 'the RSA modulus is shorter than its key size');
+  const modulus = reader.sized16(MAX_BYTES);
+  if (modulus.length !== modulusBits / 8) throw malformed(WHAT, 'the RSA modulus is not as long as its key size');
   const key = rsaPublicKey(modulus);
   return { symmetric, scheme, curve: undefined, modulusBits, key, spki: spkiOf(key) };
 }

@@ -274,3 +274,15 @@ test('RSA keys of 3072 and 4096 bits sign quotes', () => {
       assert.ok(softKey(pair, algorithm).verify({}), `${modulusLength}`);
   }
 });
+
+test('a quote of other PCRs says what was asked for and what it covers', () => {
+  const { verify } = softKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }), ALG.ECDSA);
+  const banks = [
+    { hash: ALG.SHA1, bitmap: bitmapOf([0, 9]) },
+    { hash: ALG.NULL, bitmap: bitmapOf([]) },
+  ];
+  assert.throws(() => verify({ banks }), {
+    code: 'tpm.quote.selection',
+    details: { expected: 'sha256:0,1,2,3,4,5,6,7,8,9,10,12,13,14', seen: '0x4:0,9 0x10:' },
+  });
+});

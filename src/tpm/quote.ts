@@ -57,7 +57,6 @@ export class VerifiedQuote {
    * bank's digests; a map is by PCR number, an array in the order of `pcrs`. False where one is missing.
    */
   explains(values: ReadonlyMap<number, Uint8Array> | readonly Uint8Array[]): boolean {
-    if (Array.isArray(values) && values.length !== this.pcrs.length) return false;
     const ordered = Array.isArray(values) ? values : this.pcrs.map((pcr) => (values as PcrMap).get(pcr));
     const digest = createHash(this.pcrDigestHash);
     for (const value of ordered) {

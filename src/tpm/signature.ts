@@ -45,9 +45,9 @@ export function isSignedBy(signature: Signature, key: KeyObject, message: Uint8A
   if (name === 'ecdsa') return verifyEcdsa(signature, key, message, hash);
   if (key.asymmetricKeyType !== 'rsa') return false;
   const padding = name === 'rsassa' ? constants.RSA_PKCS1_PADDING : constants.RSA_PKCS1_PSS_PADDING;
-  // TPMs differ in the salt's length (Part 1, B.7): as long as the digest, or as long as fits.
+  // RSAPSS alone has a salt. TPMs differ in its length (Part 1, B.7): as long as the digest, or as long as fits.
   const saltLength = constants.RSA_PSS_SALTLEN_AUTO;
-  return verify(hash, message, name === 'rsassa' ? { key, padding } : { key, padding, saltLength }, first(signature));
+  return verify(hash, message, { key, padding, saltLength }, first(signature));
 }
 
 function verifyEcdsa(signature: Signature, key: KeyObject, message: Uint8Array, hash: HashName): boolean {
