@@ -88,6 +88,28 @@ test('the closure of a range keeps the images of those who are gone; who comes l
   assert.equal(domains.standing(id(1)), undefined);
 });
 
+test('containers of no sandbox in one range reuse each other’s', () => {
+  const domains = book(container(1, BASE), container(2, BASE), container(3, BASE + 1024));
+  const uses = [1, 2, 3].map((n) => domains.standing(id(n))?.rangeUse);
+  assert.deepEqual(uses, ['reused', 'reused', 'fresh']);
+  assert.deepEqual(domains.domain(`range:${BASE}+1024`)?.containers, [id(1), id(2)]);
+});
+
+test('the host’s uids and a range below the pool are nobody’s in the index', () => {
+  const host = container(1, 0, { uidMap: [extent(0, 0xffff_ffff)] });
+  const domains = book(host, container(2, BASE - 5000), container(3, BASE));
+  assert.deepEqual(
+    [1, 2, 3].map((n) => domains.standing(id(n))?.domainId),
+    ['shared', 'shared', `range:${BASE}+1024`],
+  );
+  assert.equal(domains.ranges.size, 1);
+  assert.deepEqual(
+    domains.standing(id(2))?.reasons.map(({ code }) => code),
+    ['below-pool', 'no-range'],
+    'its own, then those of its domain',
+  );
+});
+
 test('containers of one sandbox in one range are one domain, and fresh together', () => {
   const sandboxId = 'e'.repeat(64);
   const domains = book(container(1, BASE, { sandboxId }), container(2, BASE, { sandboxId }));
@@ -118,6 +140,28 @@ test('once open, a container is not closed again', () => {
   domains.apply(news([container(1, BASE)]));
   assert.equal(domains.standing(id(1))?.closed, false);
   assert.equal(domains.domain(`range:${BASE}+1024`)?.closed, false);
+  const again = new DomainBook(BASE, domains.memory());
+  again.apply(news([container(1, BASE), container(2, BASE + 1024)], { complete: true }));
+  assert.deepEqual([again.standing(id(1))?.closed, again.standing(id(2))?.closed], [false, true]);
+  again.apply(news([], { gone: [id(1)] }));
+  again.apply(news([container(1, BASE)]));
+  assert.equal(again.standing(id(1))?.closed, true, 'none of its processes is left');
+});
+
+test('where no more open containers can be remembered, nobody counts as closed', () => {
+  const opened = Array.from({ length: 65_535 }, (_, n) => id(n + 1000));
+  const domains = new DomainBook(BASE, { domains: [], nodeWide: [], opened });
+  domains.apply(news([container(1, BASE)]));
+  assert.equal(domains.standing(id(1))?.closed, true);
+  const admin = { capabilities: 1n << 21n, boundingCapabilities: 1n << 21n };
+  for (const n of [2, 3]) {
+    domains.apply(news([container(n, BASE + n * 1024, admin)]));
+    assert.deepEqual(
+      [1, n].map((one) => domains.standing(id(one))?.closed),
+      [false, false],
+    );
+    assert.equal(domains.memory().opened.length, 65_536);
+  }
 });
 
 test('a domain outlives its containers, and is told among all', () => {
@@ -150,6 +194,31 @@ test('the version grows with every news, the misses only with what is held again
   assert.deepEqual(counts(), [4, 3], 'nothing is counted twice');
 });
 
+test('a range that meets another one’s counts against both', () => {
+  const domains = book(container(1, BASE));
+  const over = container(2, BASE, { uidMap: [extent(BASE, 4096)] });
+  domains.apply(news([over], { gone: [id(1)] }));
+  assert.equal(domains.misses, 2);
+  domains.apply(news([over]));
+  assert.equal(domains.misses, 2);
+  assert.deepEqual(
+    domains.memory().domains.map(({ reasons }) => reasons.map(({ code, containerId }) => [code, containerId])),
+    [[['range-overlap', id(2)]], [['range-overlap', id(2)]]],
+  );
+});
+
+test('what one can do to all others is not held against itself', () => {
+  const domains = book();
+  domains.apply(news([container(1, BASE)], { observation: ALLOWED }));
+  const told = () => domains.standing(id(1))?.reasons.map(({ code }) => code);
+  assert.deepEqual(told(), ['nested-namespaces']);
+  domains.apply(news([container(2, BASE + 1024)], { gone: [id(1)] }));
+  assert.deepEqual(
+    domains.standing(id(2))?.reasons.map(({ code, containerId }) => [code, containerId]),
+    [['neighbour-nested-namespaces', id(2)]],
+  );
+});
+
 test('of what ends exactness for the node 64 reasons are kept, and one is told to a container', () => {
   const many = Array.from({ length: 66 }, (_, n) => container(n + 1, BASE + n * 1024));
   const domains = book();
@@ -171,11 +240,12 @@ test('a complete list says who is gone', () => {
 });
 
 test('what is remembered outlasts the server', () => {
-  const domains = book(container(1, BASE), container(2, BASE + 1024));
+  const domains = book(container(1, BASE), container(2, BASE + 1024), container(5, 0, { uidMap: [] }));
   domains.apply(news([], { observation: ALLOWED }));
   const again = new DomainBook(BASE, JSON.parse(JSON.stringify(domains.memory())));
   assert.deepEqual(ownerOf(evm(BASE), again.ranges, BASE), { kind: 'domain', id: `range:${BASE}+1024` });
-  again.apply(news([container(3, BASE)], { complete: true }));
+  again.apply(news([container(3, BASE), container(4, BASE + 4096)], { complete: true }));
+  assert.equal(again.standing(id(4))?.attribution, 'shared', 'for the epoch, for all of the node');
   assert.equal(again.standing(id(3))?.attribution, 'shared');
   assert.equal(again.standing(id(3))?.rangeUse, 'reused');
   assert.equal(again.domain(`range:${BASE}+1024`)?.manifestDigests.has(image(1)), true);

@@ -109,9 +109,9 @@ export class DomainBook {
     for (const reason of neighbourReasons(view)) this.#rememberNodeWide(reason);
     const pods = new Map<string, Pod>();
     const placed = [...classifyContainers(view)].map(([id, found]) => {
-      const { sandboxId } = found.container.claim;
-      const pod = pods.get(sandboxId || id) ?? { ids: new Set(), reuses: new Map() };
-      pods.set(sandboxId || id, pod);
+      const podId = found.container.claim.sandboxId || id;
+      const pod = pods.get(podId) ?? { ids: new Set(), reuses: new Map() };
+      pods.set(podId, pod);
       pod.ids.add(id);
       return { ...this.#place(found), id, pod };
     });
@@ -154,7 +154,7 @@ export class DomainBook {
   }
 
   /** Finds the container's domain, and records it there with what is its own reason to be less than exact. */
-  #place(seen: ClassifiedContainer): { standing: Standing; history: DomainHistory } {
+  #place(seen: ClassifiedContainer): { standing: Omit<Standing, 'rangeUse'>; history: DomainHistory } {
     const { container } = seen;
     const { id } = container.claim;
     if (!seen.closed && this.#opened.size < MAX_OPENED && !this.#opened.has(id)) {
@@ -165,7 +165,7 @@ export class DomainBook {
     const own = [...seen.reasons.filter((reason) => !isNodeWide(reason)), ...reasons];
     if (history.record(container, own)) this.#misses++;
     const attribution = reasons.length > 0 ? 'host' : seen.attribution;
-    return { standing: { ...seen, attribution, reasons: own, domainId: history.id, rangeUse: 'fresh' }, history };
+    return { standing: { ...seen, attribution, reasons: own, domainId: history.id }, history };
   }
 
   #historyOf(container: ClaimedContainer): { history: DomainHistory; reasons: AttributionReason[] } {
@@ -206,14 +206,14 @@ export class DomainBook {
     const key = rangeKey(range);
     const known = this.#histories.get(key);
     if (known !== undefined) return known;
-    if (this.#histories.size >= MAX_DOMAINS || this.#ranges.size >= MAX_DOMAINS) throw tooMany();
+    if (this.#ranges.size >= MAX_DOMAINS) throw tooMany();
     const made = new DomainHistory({ range, occupants: [], manifestDigests: [], reasons: [] });
     this.#histories.set(key, made);
     return made;
   }
 
   /** Adds what is remembered: of the domain, of the node, of the container. */
-  #withMemory(standing: Standing, history: DomainHistory, pod: Pod): Standing {
+  #withMemory(standing: Omit<Standing, 'rangeUse'>, history: DomainHistory, pod: Pod): Standing {
     const { id } = standing.container.claim;
     const ofNode = [...this.#nodeWide.values()].filter((reason) => reason.containerId !== id).slice(0, 1);
     const known = new Set(standing.reasons.map((reason) => reason.code));

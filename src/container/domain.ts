@@ -1,10 +1,4 @@
-import {
-  type Attribution,
-  type AttributionReason,
-  attributionBy,
-  type Classification,
-  type ReasonCode,
-} from './attribution.ts';
+import type { Attribution, AttributionReason, Classification, ReasonCode } from './attribution.ts';
 import { type ClaimedContainer, imageKeyOf } from './record.ts';
 import { rangeKey, type UidRange } from './uid-map.ts';
 
@@ -98,7 +92,7 @@ export class DomainHistory {
   view(running: readonly { readonly id: string; readonly classification: Classification }[]): Domain {
     const kinds = running.map(({ classification }) => classification.attribution);
     const weakest = kinds.includes('host') ? 'host' : kinds.includes('shared') ? 'shared' : 'exact';
-    const remembered = attributionBy(this.reasons) === 'exact' ? 'exact' : 'shared';
+    const remembered = this.#reasons.size === 0 ? 'exact' : 'shared';
     return {
       id: this.id,
       range: this.range,
