@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <malloc.h>
 #include <poll.h>
@@ -230,6 +231,68 @@ static napi_value watch_all(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* What is told of a process, in this order: files that the kernel makes as one record, and links. */
+static const struct {
+  const char *name;
+  int is_link;
+} FACTS[] = {{"stat", 0}, {"status", 0}, {"cgroup", 0}, {"exe", 1}, {"ns/user", 1}, {"ns/mnt", 1}, {"ns/pid", 1}};
+
+/* A file or link below a folder into the buffer: its length, or -1 with errno; EOVERFLOW where it may be longer than there is room. */
+static ssize_t read_fact(int folder, const char *name, int is_link, char *to, size_t room) {
+  ssize_t length;
+  if (is_link) {
+    length = readlinkat(folder, name, to, room);
+  } else {
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    do {
+      length = read(fd, to, room);
+    } while (length < 0 && errno == EINTR);
+    int error = errno;
+    close(fd);
+    errno = error;
+  }
+  if (length < 0 || (size_t)length < room) return length;
+  errno = EOVERFLOW;
+  return -1;
+}
+
+/*
+ * readProcess(folder: string, buffer: Buffer): FACTS of the process whose folder of /proc that is, each as its length
+ * (32 bits, of this machine) and its bytes. The folder is opened once: of who has the pid later nothing is told.
+ */
+static napi_value read_process(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  char path[MAX_TEXT];
+  size_t length = 0, size = 0, used = 0;
+  void *buffer = NULL;
+  if (!arguments(env, info, "readProcess", 2, values)) return NULL;
+  if (napi_get_value_string_utf8(env, values[0], path, sizeof path, &length) != napi_ok || length >= sizeof path - 1 ||
+      napi_get_buffer_info(env, values[1], &buffer, &size) != napi_ok) {
+    return fail(env, "readProcess", EINVAL);
+  }
+  int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return fail(env, path, errno);
+  for (size_t i = 0; i < sizeof FACTS / sizeof *FACTS; i++) {
+    int32_t told = -1;
+    char *to = (char *)buffer + used;
+    if (size - used <= sizeof told) {
+      errno = EOVERFLOW;
+    } else {
+      told = (int32_t)read_fact(folder, FACTS[i].name, FACTS[i].is_link, to + sizeof told, size - used - sizeof told);
+    }
+    if (told < 0) {
+      int error = errno;
+      close(folder);
+      return fail(env, FACTS[i].name, error);
+    }
+    memcpy(to, &told, sizeof told);
+    used += sizeof told + (size_t)told;
+  }
+  close(folder);
+  return NULL;
+}
+
 /* setNotDumpable(): no core file, and no process without CAP_SYS_PTRACE reads this one's memory. */
 static napi_value set_not_dumpable(napi_env env, napi_callback_info info) {
   (void)info;
@@ -303,6 +366,7 @@ static napi_value start(napi_env env, napi_value exports) {
   } functions[] = {
       {"peerCredentials", peer_credentials}, {"peerUid", peer_uid}, {"peerPidfd", peer_pidfd},
       {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch}, {"watchAll", watch_all},
+      {"readProcess", read_process},
       {"setNotDumpable", set_not_dumpable},  {"notify", notify},
       {"releaseMemory", release_memory},
   };

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { LacreError } from '../lacre-error.ts';
 import { descriptorOf } from '../socket-descriptor.ts';
 import type { AgentParts } from './agent.ts';
-import { identifyCaller, PinnedPeer } from './caller.ts';
+import { identifyCaller, PinnedPeer, PinnedProcess } from './caller.ts';
 import type { AgentConfig } from './config.ts';
 import { ContainerWatch } from './container-watch.ts';
 import { openEngines } from './engine/engines.ts';
@@ -16,7 +16,7 @@ import { TpmClient } from './tpm-client.ts';
 import type { PinnedCaller } from './workload-api.ts';
 
 /** A process that was named by its pid, held by a pidfd. */
-export interface PinnedProcess extends PinnedCaller {
+export interface WorkloadProcess extends Omit<PinnedCaller, 'uid'> {
   /** Throws agent.caller.ended once it has ended. */
   requireAlive(): void;
 }
@@ -24,7 +24,7 @@ export interface PinnedProcess extends PinnedCaller {
 /** The parts as they stand on a real node. */
 export interface NodeParts extends AgentParts {
   /** Codes: agent.caller.ended, agent.caller.unreadable. */
-  pinPid(pid: number): PinnedProcess;
+  pinPid(pid: number): WorkloadProcess;
   /** Pid of a running container's first process, as last seen. */
   initPidOf(containerId: string): number | undefined;
 }
@@ -47,7 +47,7 @@ export async function openParts(config: AgentConfig, native: Native, log: Logger
     tpm,
     containers: containersOf(watch),
     pinCaller: (socket) => pinCaller(socket, native, proc, watch),
-    pinPid: (pid) => pinned(PinnedPeer.ofPid(pid, proc, native), proc, watch),
+    pinPid: (pid) => pinned(PinnedProcess.ofPid(pid, native), proc, watch),
     initPidOf: (containerId) => watch.containers.get(containerId)?.initPid,
     close: async () => {
       await watch.stop();
@@ -92,13 +92,13 @@ function containersOf(watch: ContainerWatch): NodeContainers {
 function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerWatch): PinnedCaller {
   const fd = descriptorOf(socket);
   if (fd < 0) throw new LacreError('agent.caller.ended', 'the process that asked has closed its connection');
-  return pinned(PinnedPeer.open(fd, native), proc, watch);
+  const peer = PinnedPeer.open(fd, native);
+  return { ...pinned(peer, proc, watch), uid: peer.uid };
 }
 
-function pinned(peer: PinnedPeer, proc: Proc, watch: ContainerWatch): PinnedProcess {
+function pinned(peer: PinnedProcess, proc: Proc, watch: ContainerWatch): WorkloadProcess {
   const sources = { proc, refresh: (containerId: string) => watch.refresh(containerId) };
   return {
-    uid: peer.uid,
     record: async () => {
       const { bytes, container } = await identifyCaller(peer, sources);
       return { bytes, containerId: container.id, containerSha256Hex: container.sha256Hex };

@@ -56,7 +56,7 @@ test('what is no socket, and what the kernel does not let the agent see, is told
   });
   const peer = PinnedPeer.open(await ownConnection(), native);
   const blind = new Proc();
-  blind.startTicks = () => {
+  blind.facts = () => {
     throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
   };
   await assert.rejects(identifyCaller(peer, { ...nowhere, proc: blind }), {
@@ -70,8 +70,9 @@ test('what is no socket, and what the kernel does not let the agent see, is told
 
 /** A /proc in which this process is in a container. */
 class Contained extends Proc {
-  override cgroupOwner() {
-    return { engine: 'podman' as const, containerId: 'c'.repeat(64), path: `/libpod-${'c'.repeat(64)}` };
+  override facts(...of: Parameters<Proc['facts']>) {
+    const owner = { engine: 'podman' as const, containerId: 'c'.repeat(64), path: `/libpod-${'c'.repeat(64)}` };
+    return { ...super.facts(...of), owner };
   }
 }
 

@@ -1,10 +1,12 @@
 import { closeSync } from 'node:fs';
+import type { ProcessStatus } from '../container/process-status.ts';
 import { encodeRecord, makeRecord } from '../container/record.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Record } from '../proto/lacre/v1/record_pb.ts';
 import type { ObservedContainer } from './container-watch-observe.ts';
 import type { Native, PeerCredentials } from './native.ts';
 import { codeOf, isMissing, type Proc } from './proc.ts';
+import type { ProcessFacts } from './process-facts.ts';
 
 /** What a caller's container and kind were found to be: collected here, judged by the server. */
 export interface Caller {
@@ -22,26 +24,66 @@ export interface CallerSources {
 }
 
 const MAX_ANCESTORS = 4096;
+/** Of a container's first process, that who is inside must be in. */
+const NAMESPACES_WITHIN = ['user', 'mnt', 'pid'] as const;
 
-/**
- * The process that connected to a unix socket, held by a pidfd for as long as the connection lives: what has its pid
- * later, when it has ended and another process keeps the socket, is never taken for it. The pidfd comes from the socket
- * itself where the kernel has that (Linux 6.5); before, it is opened by pid, so it has to be made when the connection is
- * accepted: only a pid that was used anew between connect and accept could deceive it then.
- */
-export class PinnedPeer {
+/** A process, held by a pidfd: what has its pid later, when it has ended, is never taken for it. */
+export class PinnedProcess {
   readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
   readonly #native: Native;
   #pidfd: number | undefined;
 
-  private constructor(native: Native, { pid, uid, gid }: PeerCredentials, pidfd: number) {
+  protected constructor(native: Native, pid: number, pidfd: number) {
     this.pid = pid;
-    this.uid = uid;
-    this.gid = gid;
     this.#native = native;
     this.#pidfd = pidfd;
+  }
+
+  /**
+   * The process that has this pid now, for those that are told a pid and no socket. Who told it must hold the process
+   * that it means: a pid that was used anew before this call can't be told from it.
+   * Throws agent.caller.ended, agent.caller.unreadable.
+   */
+  static ofPid(pid: number, native: Native): PinnedProcess {
+    try {
+      return new PinnedProcess(native, pid, native.pidfdOpen(pid));
+    } catch (error) {
+      throw callerFault(error, pid);
+    }
+  }
+
+  /** What the kernel says of who has the pid now: of this process, if it is alive afterwards. Throws as Proc.facts does. */
+  facts(proc: Proc): ProcessFacts {
+    return proc.facts(this.pid, this.#native);
+  }
+
+  /** Throws agent.caller.ended once the process has ended, or the pin is closed. */
+  requireAlive(): void {
+    if (this.#pidfd === undefined || !this.#native.isAlive(this.#pidfd)) throw ended(this.pid);
+  }
+
+  /** Lets go of the process. Again: does nothing. */
+  close(): void {
+    if (this.#pidfd !== undefined) closeSync(this.#pidfd);
+    this.#pidfd = undefined;
+  }
+}
+
+/**
+ * The process that connected to a unix socket, held for as long as the connection lives: another process that keeps the
+ * socket is never taken for it. The pidfd comes from the socket itself where the kernel has that (Linux 6.5); before, it
+ * is opened by pid, so it has to be made when the connection is accepted: only a pid that was used anew between connect
+ * and accept could deceive it then.
+ */
+export class PinnedPeer extends PinnedProcess {
+  /** As which it connected. */
+  readonly uid: number;
+  readonly gid: number;
+
+  private constructor(native: Native, { pid, uid, gid }: PeerCredentials, pidfd: number) {
+    super(native, pid, pidfd);
+    this.uid = uid;
+    this.gid = gid;
   }
 
   /**
@@ -58,34 +100,6 @@ export class PinnedPeer {
       throw callerFault(error, pid);
     }
   }
-
-  /**
-   * The process that has this pid now, for those that are told a pid and no socket. Who told it must hold the process
-   * that it means: a pid that was used anew before this call can't be told from it.
-   * Throws agent.caller.ended, agent.caller.unreadable.
-   */
-  static ofPid(pid: number, proc: Proc, native: Native): PinnedPeer {
-    let pidfd: number | undefined;
-    try {
-      pidfd = native.pidfdOpen(pid);
-      const { uid, gid } = proc.status(pid);
-      return new PinnedPeer(native, { pid, uid, gid }, pidfd);
-    } catch (error) {
-      if (pidfd !== undefined) closeSync(pidfd);
-      throw callerFault(error, pid);
-    }
-  }
-
-  /** Throws agent.caller.ended once the process has ended, or the pin is closed. */
-  requireAlive(): void {
-    if (this.#pidfd === undefined || !this.#native.isAlive(this.#pidfd)) throw ended(this.pid);
-  }
-
-  /** Lets go of the process. Again: does nothing. */
-  close(): void {
-    if (this.#pidfd !== undefined) closeSync(this.#pidfd);
-    this.#pidfd = undefined;
-  }
 }
 
 /**
@@ -95,7 +109,7 @@ export class PinnedPeer {
  * Throws agent.caller.ended, agent.caller.not-in-container, agent.caller.engine (the engine knows no such container,
  * or does not answer), agent.caller.unreadable.
  */
-export async function identifyCaller(peer: PinnedPeer, sources: CallerSources): Promise<Caller> {
+export async function identifyCaller(peer: PinnedProcess, sources: CallerSources): Promise<Caller> {
   try {
     peer.requireAlive();
     const caller = await describe(peer, sources);
@@ -118,9 +132,8 @@ function openPidfd(native: Native, fd: number, pid: number): number {
   return native.pidfdOpen(pid);
 }
 
-async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Promise<Caller> {
-  const startTicks = proc.startTicks(peer.pid);
-  const owner = proc.cgroupOwner(peer.pid);
+async function describe(peer: PinnedProcess, { proc, refresh }: CallerSources): Promise<Caller> {
+  const { startTicks, status, owner, executable, namespaces } = peer.facts(proc);
   if (owner === undefined) {
     const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
     throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
@@ -130,14 +143,14 @@ async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Pro
     const sentence = `${owner.engine} has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
   }
-  const executable = proc.executable(peer.pid);
-  const inside = isInside(proc, peer.pid, container);
-  const descends = descendsFromInit(proc, peer.pid, container);
+  const inside = NAMESPACES_WITHIN.every((kind) => namespaces[kind] === container.namespaces[kind]);
+  const descends = descendsFromInit(proc, status, container);
+  const { uid, gid } = peer instanceof PinnedPeer ? peer : status;
   const record = makeRecord({
     containerSha256: container.sha256,
     containerId: container.id,
-    uid: peer.uid,
-    gid: peer.gid,
+    uid,
+    gid,
     executable,
     isInitFamily: inside && descends,
     joinedByExec: !descends,
@@ -146,18 +159,17 @@ async function describe(peer: PinnedPeer, { proc, refresh }: CallerSources): Pro
   return { pid: peer.pid, record, bytes: encodeRecord(record), container };
 }
 
-/** Whether the process is in the user, mount and pid namespaces of the container's first one. */
-function isInside(proc: Proc, pid: number, container: ObservedContainer): boolean {
-  const kinds = ['user', 'mnt', 'pid'] as const;
-  return kinds.every((kind) => proc.namespace(pid, kind) === container.namespaces[kind]);
-}
-
 /**
  * Whether a process's parents lead to the container's first process: not so for what the engine brought in by exec. A
  * process whose parent has ended is the first one's child, so a grandchild of an exec'd process can pass for one.
  */
-function descendsFromInit(proc: Proc, pid: number, { initPid, parents }: ObservedContainer): boolean {
-  let at = pid;
+function descendsFromInit(
+  proc: Proc,
+  { pid, parentPid }: ProcessStatus,
+  { initPid, parents }: ObservedContainer,
+): boolean {
+  if (pid === initPid) return true;
+  let at = parents.get(pid) ?? parentPid;
   for (let steps = 0; steps < MAX_ANCESTORS; steps += 1) {
     if (at === initPid) return true;
     if (at <= 1) return false;

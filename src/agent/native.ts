@@ -47,6 +47,12 @@ export interface Native {
    * of WATCHED.
    */
   watchAll(descriptors: Int32Array, procs: Buffer, ends: Int32Array, seen: Int32Array): void;
+  /**
+   * Puts into `buffer` what /proc says of the process whose folder this is: stat, status, cgroup, and where exe, ns/user,
+   * ns/mnt and ns/pid lead, each after its length in 32 bits. All of it is of one process, whoever gets its pid meanwhile:
+   * ESRCH or ENOENT once it has ended. EOVERFLOW where it is too much.
+   */
+  readProcess(folder: string, buffer: Buffer): void;
   /** No core files; no process without CAP_SYS_PTRACE reads this one's memory. */
   setNotDumpable(): void;
   /** Gives back memory that isn't used at the moment: pages of the program's own file, which are mapped again, and malloc's. */
@@ -78,6 +84,7 @@ const FUNCTIONS = [
   'isAlive',
   'watch',
   'watchAll',
+  'readProcess',
   'setNotDumpable',
   'notify',
   'releaseMemory',

@@ -1,10 +1,10 @@
 import { close, closeSync, open, openSync, read, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { type CgroupOwner, parseCgroup } from '../container/cgroup.ts';
-import { pathText } from '../container/path-text.ts';
 import { type ProcessStatus, parseProcessStatus, parseStartTicks } from '../container/process-status.ts';
 import { parseUidMap, type UidExtent } from '../container/uid-map.ts';
 import { LacreError } from '../lacre-error.ts';
+import type { Native } from './native.ts';
+import { type ProcessFacts, readProcessFacts } from './process-facts.ts';
 
 const openAsync = promisify(open);
 const readAsync = promisify(read);
@@ -74,6 +74,10 @@ export class Proc {
     return parseProcessStatus(this.#record(pid, 'status').toString('latin1'));
   }
 
+  facts(pid: number, native: Native): ProcessFacts {
+    return readProcessFacts(native, `${this.root}/${pid}`);
+  }
+
   /** Start time of a process, in clock ticks since boot. */
   startTicks(pid: number): bigint {
     return parseStartTicks(this.#record(pid, 'stat').toString('latin1'));
@@ -90,10 +94,6 @@ export class Proc {
 
   mountInfoPath(pid: number): string {
     return this.#path(pid, 'mountinfo');
-  }
-
-  cgroupOwner(pid: number): CgroupOwner | undefined {
-    return parseCgroup(this.cgroupText(pid));
   }
 
   cgroupText(pid: number): string {
@@ -113,11 +113,6 @@ export class Proc {
 
   namespace(pid: number, kind: NamespaceKind): string {
     return readlinkSync(this.#path(pid, `ns/${kind}`));
-  }
-
-  /** Path of the executable as the process's own mount namespace has it, by pathText. */
-  executable(pid: number): string {
-    return pathText(readlinkSync(this.#path(pid, 'exe'), 'buffer'));
   }
 
   /**

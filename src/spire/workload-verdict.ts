@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { NodeParts, PinnedProcess } from '../agent/agent-parts.ts';
+import type { NodeParts, WorkloadProcess } from '../agent/agent-parts.ts';
 import { findingsText } from '../agent/connection-fault.ts';
 import type { SessionLink, WorkloadSession } from '../agent/session-link.ts';
 import { LacreError } from '../lacre-error.ts';
@@ -55,7 +55,7 @@ export async function judgePid(deps: VerdictDeps, pid: number): Promise<TrustedW
   }
 }
 
-async function judge(deps: VerdictDeps, process: PinnedProcess): Promise<TrustedWorkload | RefusedWorkload> {
+async function judge(deps: VerdictDeps, process: WorkloadProcess): Promise<TrustedWorkload | RefusedWorkload> {
   let underQuote = false;
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -78,7 +78,7 @@ async function judge(deps: VerdictDeps, process: PinnedProcess): Promise<Trusted
 
 async function askOnce(
   { link, maxEvidenceAgeMs, asking }: VerdictDeps,
-  process: PinnedProcess,
+  process: WorkloadProcess,
   underQuote: boolean,
 ): Promise<TrustedWorkload | RefusedWorkload> {
   const session = link.requireSession();

@@ -4,9 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PinnedPeer } from '../../src/agent/caller.ts';
+import { PinnedPeer, PinnedProcess } from '../../src/agent/caller.ts';
 import { loadNative } from '../../src/agent/native.ts';
-import { Proc } from '../../src/agent/proc.ts';
 import { isLacreError } from '../../src/lacre-error.ts';
 
 // Not a test: what pid-used-again.test.ts runs in a pid namespace of its own, where it says which pid comes next. Prints JSON.
@@ -69,7 +68,7 @@ const report: Record<string, unknown> = {};
 const first = await connected();
 const peer = PinnedPeer.open(first.fd, native);
 report['honest'] = codeOf(() => peer.requireAlive());
-const told = PinnedPeer.ofPid(first.pid, new Proc(), native);
+const told = PinnedProcess.ofPid(first.pid, native);
 const other = await usedAgain(first);
 report['sameNumber'] = native.peerCredentials(first.fd).pid === other.pid;
 report['otherLives'] = native.isAlive(native.pidfdOpen(first.pid));
