@@ -50,3 +50,18 @@ test('the place is the same wherever name and digest lie', () => {
   assert.equal(placeOf(bytes, 3 + KEY_NAME_AT, bytes.length - 2, bytes, 3), file.place);
   assert.equal(file.key.slice(32, KEY_NAME_AT), lengthText('/usr/bin/app'.length));
 });
+
+test('the text of a row is asked for once, whichever part comes first', () => {
+  const { key, place, path, hex } = MeasuredFile.ofSha256('/usr/bin/app', '0123456789abcdef'.repeat(4));
+  let asked = 0;
+  const home = {
+    rowKey: (row: number) => {
+      asked += 1;
+      assert.equal(row, 7);
+      return key;
+    },
+  };
+  const file = MeasuredFile.ofRow(home, 7, place);
+  for (let again = 0; again < 3; again += 1) assert.deepEqual([file.path, file.hex], [path, hex]);
+  assert.equal(asked, 2);
+});

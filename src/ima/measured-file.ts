@@ -22,7 +22,9 @@ export class MeasuredFile {
   readonly home: FileHome | undefined;
   readonly #row: number;
   readonly #key: string | undefined;
-  readonly #path: string | undefined;
+  /** Of a row, which serves many lists, text is kept once it was asked for. */
+  #path: string | undefined;
+  #hex: string | undefined;
 
   private constructor(
     found: { readonly digestState: DigestState; readonly algorithm: FileDigestAlgorithm | ''; readonly place: number },
@@ -67,14 +69,20 @@ export class MeasuredFile {
   }
 
   get path(): string {
-    return this.#path ?? this.key.slice(KEY_NAME_AT);
+    if (this.#path !== undefined) return this.#path;
+    const path = this.key.slice(KEY_NAME_AT);
+    if (this.home !== undefined) this.#path = path;
+    return path;
   }
 
   /** Empty unless usable. */
   get hex(): string {
     if (this.algorithm === '') return '';
+    if (this.#hex !== undefined) return this.#hex;
     const bytes = this.algorithm === 'sha512' ? 64 : this.algorithm === 'sha384' ? 48 : KEY_DIGEST_BYTES;
-    return toHex(Buffer.from(this.key.slice(0, bytes), 'latin1'));
+    const hex = toHex(Buffer.from(this.key.slice(0, bytes), 'latin1'));
+    if (this.home !== undefined) this.#hex = hex;
+    return hex;
   }
 
   get fileDigest(): FileDigest['fileDigest'] {
