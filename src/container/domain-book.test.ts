@@ -219,6 +219,23 @@ test('what one can do to all others is not held against itself', () => {
   );
 });
 
+test('what lies in one container and ends exactness for all is remembered of the node, not of their domains', () => {
+  const giver = container(2, 0, {
+    uidMap: [extent(0, 0xffff_ffff)],
+    capabilities: 1n,
+    hostNamespaces: ['user'],
+  });
+  const { domains, nodeWide } = book(container(1, BASE), giver).memory();
+  assert.deepEqual(
+    domains.map(({ reasons }) => reasons.map(({ code }) => code)),
+    [[], ['no-range']],
+  );
+  assert.deepEqual(
+    nodeWide.map(({ code, containerId }) => [code, containerId]),
+    [['neighbour-gives-owners', id(2)]],
+  );
+});
+
 test('of what ends exactness for the node 64 reasons are kept, and one is told to a container', () => {
   const many = Array.from({ length: 66 }, (_, n) => container(n + 1, BASE + n * 1024));
   const domains = book();

@@ -108,6 +108,10 @@ test('cgroup: what is no container’s is nobody’s', () => {
     `/libpod-${ID.toUpperCase()}`,
   ];
   for (const path of paths) assert.equal(parseCgroup(`0::${path}\n`), undefined, path);
+  for (const name of [`docker-${ID}.scope`, `cri-containerd-${ID}.scope`, `crio-${ID}.scope`, `crio-${ID}`, ID]) {
+    assert.ok(parseCgroup(`0::/a/${name}`), name);
+    for (const other of [`x${name}`, `${name}x`]) assert.equal(parseCgroup(`0::/a/${other}`), undefined, other);
+  }
   assert.equal(parseCgroup(`${'1:cpu:/\n'.repeat(MAX_LINES - 1)}0::/\n`), undefined);
   assert.throws(() => parseCgroup(`${'1:cpu:/\n'.repeat(MAX_LINES)}0::/\n`), malformed);
   for (const text of ['', '1:cpu:/\n', '0::relative\n', `0::/\n0::/libpod-${ID}\n`]) {
