@@ -34,7 +34,7 @@ interface Search {
   readonly intermediates: readonly EndorsementCertificate[];
   readonly roots: readonly EndorsementRoot[];
   readonly now: Date;
-  readonly expiry: ExpiryPolicy;
+  readonly expiry: ExpiryPolicy | undefined;
   signatures: number;
   /** A link that verified but for its time, to say the more useful sentence. */
   expired: X509Certificate | undefined;
@@ -43,7 +43,7 @@ interface Search {
 /**
  * Finds a chain from `leaf` over some of `intermediates` (DER, hostile) to one of `roots`, and verifies it (RFC 5280,
  * 6.1): names, signatures, CA rights, key usage, path length, critical extensions, validity at `now`, the root's too
- * (`expiry` says what is done after notAfter).
+ * (`expiry` says what is done after notAfter; left out: refused).
  * The root's own signature is not looked at: it is trusted by configuration.
  *
  * Throws tpm.endorsement.certificate, tpm.endorsement.chain, tpm.endorsement.expired.
@@ -53,7 +53,7 @@ export function findChain(
   intermediates: readonly Uint8Array[],
   roots: readonly EndorsementRoot[],
   now: Date,
-  expiry: ExpiryPolicy = 'refuse',
+  expiry?: ExpiryPolicy,
 ): VerifiedChain {
   if (intermediates.length > MAX_INTERMEDIATES) {
     throw new LacreError(

@@ -44,7 +44,6 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
 ]);
 const RSA_ENCRYPTION = '1.2.840.113549.1.1.1';
 const RSAES_OAEP = '1.2.840.113549.1.1.7';
-const DER_NULL: ArrayBuffer = Uint8Array.of(5, 0).buffer;
 
 /** Parses one certificate of an endorsement chain, DER. Throws tpm.endorsement.certificate. */
 export function parseEndorsementCertificate(der: Uint8Array): EndorsementCertificate {
@@ -67,13 +66,9 @@ export function parseEndorsementCertificate(der: Uint8Array): EndorsementCertifi
 export function certificateSpki(certificate: Uint8Array): Uint8Array {
   try {
     const info = AsnConvert.parse(certificate, Certificate).tbsCertificate.subjectPublicKeyInfo;
-    const { algorithm } = info.algorithm;
-    const id = algorithm === RSAES_OAEP ? RSA_ENCRYPTION : algorithm;
-    const parameters = algorithm === RSAES_OAEP ? DER_NULL : info.algorithm.parameters;
-    const plain = new SubjectPublicKeyInfo({
-      algorithm: new AlgorithmIdentifier({ algorithm: id, ...(parameters === undefined ? {} : { parameters }) }),
-      subjectPublicKey: info.subjectPublicKey,
-    });
+    const isOaep = info.algorithm.algorithm === RSAES_OAEP;
+    const algorithm = isOaep ? new AlgorithmIdentifier({ algorithm: RSA_ENCRYPTION }) : info.algorithm;
+    const plain = new SubjectPublicKeyInfo({ algorithm, subjectPublicKey: info.subjectPublicKey });
     const der = Buffer.from(AsnSerializer.serialize(plain));
     return spkiOf(createPublicKey({ key: der, format: 'der', type: 'spki' }));
   } catch (cause) {

@@ -46,7 +46,6 @@ export const TAG = {
   SESSIONS: 0x8002,
   ATTEST_CERTIFY: 0x8017,
   ATTEST_QUOTE: 0x8018,
-  CREATION: 0x8021,
 } as const;
 
 /** TPM_RH, Part 2, 7.4. */

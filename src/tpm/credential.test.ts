@@ -133,9 +133,34 @@ test('only a restricted decryption key with a cipher gets a credential', () => {
     return makeCredential({ ek: parsePublicArea(bytes), name, secret: random(32), random });
   };
   assert.ok(attempt(EK_ATTRIBUTES, 128)());
-  assert.throws(attempt(EK_ATTRIBUTES), { code: 'tpm.ek.attributes' });
+  const faults = (all: string) => ({ code: 'tpm.ek.attributes', details: { faults: all } });
+  assert.throws(attempt(EK_ATTRIBUTES), faults('it has no storage cipher'));
+  assert.throws(attempt(EK_ATTRIBUTES | ATTRIBUTE.SIGN, 128), faults('sign is set'));
+  assert.throws(attempt(EK_ATTRIBUTES & ~ATTRIBUTE.DECRYPT), faults('decrypt is clear, it has no storage cipher'));
   for (const bit of ['RESTRICTED', 'DECRYPT', 'FIXED_TPM', 'FIXED_PARENT', 'SENSITIVE_DATA_ORIGIN'] as const) {
     assert.throws(attempt(EK_ATTRIBUTES & ~ATTRIBUTE[bit], 128), { code: 'tpm.ek.attributes' }, bit);
   }
-  assert.throws(attempt(EK_ATTRIBUTES | ATTRIBUTE.SIGN, 128), { code: 'tpm.ek.attributes' });
+  for (const bit of ['SIGN', 'ENCRYPTED_DUPLICATION'] as const)
+    assert.throws(attempt(EK_ATTRIBUTES | ATTRIBUTE[bit], 128), { code: 'tpm.ek.attributes' }, bit);
+});
+
+test('64 draws are made at most; of a draw for P-521 the highest bit is kept, and the source’s bytes stay', () => {
+  const { area } = eks['P-256, template L-2']();
+  const secret = random(32);
+  const after = (bad: number) => {
+    let draws = 0;
+    const source = (length: number) => (++draws <= bad ? new Uint8Array(length) : random(length));
+    return { made: () => makeCredential({ ek: area, name, secret, random: source }), draws: () => draws };
+  };
+  assert.ok(after(63).made());
+  const { made, draws } = after(64);
+  assert.throws(made, { code: 'tpm.argument' });
+  assert.equal(draws(), 64);
+  const drawn: Uint8Array[] = [];
+  const constant = (length: number) => {
+    drawn.push(new Uint8Array(length).fill(0x7f));
+    return drawn.at(-1) ?? assert.fail();
+  };
+  assert.ok(makeCredential({ ek: eks['P-521, template H-4']().area, name, secret, random: constant }));
+  assert.deepEqual(drawn, [new Uint8Array(66).fill(0x7f)]);
 });

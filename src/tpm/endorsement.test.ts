@@ -239,12 +239,58 @@ test('an allow list holds makers, models and versions, as the certificate has th
   assert.equal(allowed({ manufacturer: 'INTC' }), 'ADL');
   assert.equal(allowed({ manufacturer: 'id:494e5443', model: 'ADL', version: 'id:00020000' }), 'ADL');
   assert.equal(allowed({ model: 'other' }, { model: 'ADL' }), 'ADL');
+  assert.equal(allowed({ manufacturer: '', model: 'ADL', version: '' }), 'ADL');
   assert.equal(allowed({ manufacturer: 'IFX' }), 'tpm.endorsement.disallowed');
   assert.equal(allowed({ manufacturer: 'INTC', model: 'other' }), 'tpm.endorsement.disallowed');
   assert.equal(allowed({ manufacturer: 'INTC', version: 'id:00010000' }), 'tpm.endorsement.disallowed');
   const nameless = { ...input, ...endorsed(root) };
   assert.throws(() => verifyEndorsement({ ...nameless, policy: { expired: 'refuse', allow: [{ model: 'ADL' }] } }), {
     code: 'tpm.endorsement.disallowed',
+  });
+});
+
+test('the letters of a maker are those of eight hexadecimal digits after id:, without what fills them up', () => {
+  const root = ca('root');
+  const roots = [rootOf(root.certificate)];
+  for (const [stated, letters, fits] of [
+    ['id:49465800', 'IFX', true],
+    ['ID:4e544320', 'ntc', true],
+    ['id:41002042', 'A\0 B', true],
+    ['id:41002042', 'A\0B', false],
+    ['xid:494E5443', 'INTC', false],
+    ['id:494E544300', 'INTC', false],
+    ['id:494E54', 'INT', false],
+    ['INTC', 'INTC', true],
+  ] as const) {
+    const extension = tpmNames(stated, 'm', 'v');
+    const policy = { expired: 'refuse', allow: [{ manufacturer: letters }] } as const;
+    const verify = () =>
+      verifyEndorsement({ ...endorsed(root, { extension }), intermediates: [], roots, now: NOW, policy });
+    if (fits) assert.equal(verify().facts.manufacturer, stated);
+    else assert.throws(verify, { code: 'tpm.endorsement.disallowed' }, stated);
+  }
+});
+
+test('a verified endorsement has the key and the facts of its certificate, names on one line', () => {
+  const root = ca('Maker/root');
+  const issuer = ca('Maker/issuer', root);
+  const input = {
+    ...endorsed(issuer, { serial: Uint8Array.of(0x1a, 0xbc) }),
+    intermediates: [issuer.certificate],
+    roots: [rootOf(root.certificate, 'hardware')],
+    now: NOW,
+  };
+  const verified = verifyEndorsement(input);
+  assert.equal(verified.ek, input.ek);
+  assert.equal(VerifiedEndorsement.isVerified({ ...verified }), false);
+  assert.deepEqual([verified.rootOfTrust, verified.ekSha256Hex], ['hardware', sha256Hex(input.ek.spki)]);
+  assert.deepEqual(verified.facts, {
+    manufacturer: '',
+    model: '',
+    version: '',
+    serialHex: '1abc',
+    issuer: 'O=Maker, CN=issuer',
+    chain: ['CN=EK', 'O=Maker, CN=issuer', 'O=Maker, CN=root'],
   });
 });
 

@@ -116,7 +116,7 @@ function checkAllowed(facts: EndorsementFacts, allow: readonly AllowedTpm[]): vo
     wanted === undefined || wanted === '' || seen.some((text) => text.toUpperCase() === wanted.toUpperCase());
   const isAllowed = allow.some(
     (tpm) =>
-      fits(tpm.manufacturer, manufacturer, vendorLetters(manufacturer)) &&
+      fits(tpm.manufacturer, manufacturer, ...vendorLetters(manufacturer)) &&
       fits(tpm.model, model) &&
       fits(tpm.version, version),
   );
@@ -130,13 +130,11 @@ function checkAllowed(facts: EndorsementFacts, allow: readonly AllowedTpm[]): vo
 }
 
 /** `id:494E5443` is INTC: four letters of the TCG vendor ID registry in hexadecimal, filled up with zeros. */
-function vendorLetters(manufacturer: string): string {
+function vendorLetters(manufacturer: string): string[] {
   const [, hex] = /^id:([0-9a-f]{8})$/i.exec(manufacturer) ?? [];
-  return hex === undefined
-    ? ''
-    : Buffer.from(hex, 'hex')
-        .toString('latin1')
-        .replace(/[\0 ]+$/, '');
+  if (hex === undefined) return [];
+  const letters = Buffer.from(hex, 'hex').toString('latin1');
+  return [letters.replace(/[\0 ]+$/, '')];
 }
 
 /** A certificate for another purpose of the same maker (platform, attestation key, CA) is no EK certificate. */

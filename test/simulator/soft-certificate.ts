@@ -24,6 +24,7 @@ import {
 
 const ECDSA_WITH_SHA256 = '1.2.840.10045.4.3.2';
 const COMMON_NAME = '2.5.4.3';
+const ORGANIZATION = '2.5.4.10';
 
 /** Somebody with a P-256 key and a certificate over it. */
 export interface Party {
@@ -44,25 +45,31 @@ export interface PartyOptions {
   readonly extendedUsage?: readonly string[];
   readonly extension?: Extension;
   readonly notAfter?: Date;
+  /** Positive, below 0x80 at its first byte. */
+  readonly serial?: Uint8Array;
   /** Subject's key; by default a new one. */
   readonly publicKey?: KeyObject;
 }
 
-/** Makes a certificate of any sort, signed by `issuer` or by itself: also those that no CA should make. */
+/**
+ * Makes a certificate of any sort, signed by `issuer` or by itself: also those that no CA should make.
+ *
+ * @param name common name; before a slash, an organization
+ */
 export function issueCertificate(name: string, issuer: Party | undefined, options: PartyOptions = {}): Party {
   const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const publicKey = options.publicKey ?? pair.publicKey;
   const signature = new AlgorithmIdentifier({ algorithm: ECDSA_WITH_SHA256 });
   const tbs = new TBSCertificate({
     version: Version.v3,
-    serialNumber: Uint8Array.of(1).buffer,
+    serialNumber: Uint8Array.from(options.serial ?? [1]).buffer,
     signature,
-    issuer: commonName(issuer?.name ?? name),
+    issuer: nameOf(issuer?.name ?? name),
     validity: new Validity({
       notBefore: new Date('2026-01-01T00:00:00Z'),
       notAfter: options.notAfter ?? new Date('2036-01-01T00:00:00Z'),
     }),
-    subject: commonName(name),
+    subject: nameOf(name),
     subjectPublicKeyInfo: AsnConvert.parse(publicKey.export({ type: 'spki', format: 'der' }), SubjectPublicKeyInfo),
     extensions: new Extensions(extensionsOf(options)),
   });
@@ -105,7 +112,10 @@ function extension(extnID: string, critical: boolean, value: object): Extension 
   return new Extension({ extnID, critical, extnValue: new OctetString(AsnConvert.serialize(value)) });
 }
 
-function commonName(text: string): Name {
-  const value = new AttributeValue({ utf8String: text });
-  return new Name([new RelativeDistinguishedName([new AttributeTypeAndValue({ type: COMMON_NAME, value })])]);
+function nameOf(text: string): Name {
+  const attribute = (type: string, utf8String: string) =>
+    new RelativeDistinguishedName([new AttributeTypeAndValue({ type, value: new AttributeValue({ utf8String }) })]);
+  const [organization, common] = text.split('/');
+  if (common === undefined) return new Name([attribute(COMMON_NAME, text)]);
+  return new Name([attribute(ORGANIZATION, String(organization)), attribute(COMMON_NAME, common)]);
 }
