@@ -165,3 +165,47 @@ test('a container that floods its range costs memory up to a bound, and only wha
   assert.ok(performance.now() - again < 1000, 'judging again is free');
   assert.ok(again - start < 20_000);
 });
+
+test('so many different files are kept of an owner', () => {
+  assert.deepEqual(MAX_SIGHTINGS, { domain: 50_000, host: 100_000, unattributed: 20_000 });
+});
+
+test('an owner is judged once by each judge, and anew when entries of it found another owner', () => {
+  const epoch = new EpochAppraisal();
+  for (const [index, iuid] of [0, 200_000, 201_023, 201_024].entries())
+    epoch.feed(measured(index, '/tmp/x', 'evil', iuid), { kind: 'unattributed' });
+  const closure = epoch.closure([IMAGE]);
+  const judge = () => epoch.unattributed.judged(closure, (sighting) => closure.judge(sighting));
+  const faults = () => judge().executed.kept.map(({ sighting }) => sighting.index);
+  const first = judge();
+  assert.equal(judge(), first);
+  assert.notEqual(
+    epoch.unattributed.judged({}, () => undefined),
+    first,
+  );
+  assert.deepEqual(faults(), [0, 1, 2, 3]);
+  epoch.adopt(DOMAIN.id, { base: 300_000, length: 1024 });
+  assert.equal(judge(), first, 'nothing was taken out');
+  epoch.adopt(DOMAIN.id, RANGE);
+  assert.deepEqual(faults(), [0, 3]);
+  assert.deepEqual(
+    epoch.domain(DOMAIN.id).sightings.list.map(({ index }) => index),
+    [1],
+  );
+});
+
+test('closures of other images, and of other files under another name, are kept beside each other', () => {
+  const epoch = new EpochAppraisal();
+  const other = { ...IMAGE, manifestDigest: `sha256:${'7'.repeat(64)}` };
+  const files = filesOf({ '/a': '1' });
+  const make = () => [
+    epoch.closure([IMAGE]),
+    epoch.closure([other]),
+    epoch.closure([IMAGE, other]),
+    epoch.closure([]),
+    epoch.closure([IMAGE], [files], 'stray'),
+  ];
+  const made = make();
+  assert.equal(new Set(made).size, 5);
+  for (const [at, closure] of make().entries()) assert.equal(closure, made[at]);
+});

@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { ContainerEvidence } from './container-evidence.ts';
+import { EpochAppraisal } from './epoch-appraisal.ts';
+import { isImageProven } from './image-proof.ts';
 import type { ImageReference } from './reference/image-reference.ts';
 import { hostFromRun, mountOf, readSample, type SampleReader } from './sample-fixture.ts';
-import { filesOf, IMAGE, Scene } from './scene-fixture.ts';
+import { digestHex, filesOf, IMAGE, Scene } from './scene-fixture.ts';
+import type { Measured } from './sighting.ts';
 
 const read: SampleReader = (sample, name) =>
   readFileSync(join(import.meta.dirname, '../../vectors/appraisal', sample, name));
@@ -93,4 +97,62 @@ test('a container that cannot be told from others proves no image', () => {
   const c = s.container('orders', undefined);
   s.ran(0, '/app/orders', 'orders');
   assert.equal(saidOf(s, c), 'claimed');
+});
+
+/** Whether a file at /only, seen in a range, proves the image: by its facts, in a domain of its own. */
+function proves(
+  seen: readonly Partial<Measured>[],
+  { entrypointPath = '/app/orders', exact = true, reads = true, rangeUse = 'fresh' as 'fresh' | 'reused' } = {},
+): boolean {
+  const epoch = new EpochAppraisal();
+  const fileDigest = { algorithm: 'sha256', hex: digestHex('only') };
+  const usual = { pcr: 10, template: 'evm-sig', kind: 'file', digestState: 'usable', iuid: BASE } as const;
+  for (const [index, fields] of seen.entries())
+    epoch.feed(
+      { ...usual, index, path: '/only', fileDigest, violation: false, ...fields },
+      { kind: 'domain', id: 'd' },
+    );
+  const image = { ...IMAGE, entrypointPath };
+  const isDistinctive = (of: ImageReference, path: string, hex: string) =>
+    of === image && path === '/only' && [digestHex('only'), ''].includes(hex);
+  const evidence = { standing: { rangeUse }, epoch, domain: { id: 'd' }, isDistinctive };
+  return isImageProven({ evidence: evidence as unknown as ContainerEvidence, image }, { exact, reads });
+}
+const RAN = { pcr: 10 };
+const READ = { pcr: 13 };
+
+test('a file proves an image where it was executed, or read under coverage of reads, with a digest', () => {
+  assert.equal(proves([RAN]), true);
+  assert.equal(proves([READ]), true);
+  assert.equal(proves([{ path: '/else' }, RAN]), true, 'one is enough');
+  assert.equal(proves([]), false);
+  assert.equal(proves([READ], { reads: false }), false);
+  assert.equal(proves([RAN], { reads: false }), true);
+  assert.equal(proves([{ pcr: 14 }]), false);
+  for (const digestState of ['zero', 'refused'] as const)
+    assert.equal(proves([{ fileDigest: undefined, digestState }]), false, digestState);
+  assert.equal(proves([{ path: '/else' }]), false);
+  assert.equal(proves([RAN], { exact: false }), false);
+  assert.equal(proves([RAN], { rangeUse: 'reused' }), false);
+});
+
+test('the first 1024 files of a domain are looked at', () => {
+  const others = (count: number) => Array.from({ length: count }, (_, n) => ({ path: `/else${n}` }));
+  assert.equal(proves([...others(1023), RAN]), true);
+  assert.equal(proves([...others(1024), RAN]), false);
+});
+
+const INTERPRETERS = `sh ash bash dash ksh zsh busybox toybox env awk gawk mawk perl python pypy ruby node nodejs deno bun php
+  php-cgi php-fpm java lua luajit tclsh guile Rscript R erl beam.smp dotnet mono wasmtime tini dumb-init catatonit
+  python3.13 perl5.36.0 node-22 php-fpm8.2 busybox-1.36.1 ld-linux ld-linux-x86-64.so.2 ld-musl ld-musl-x86_64.so.1`;
+
+test('what an interpreter executes proves nothing, whatever its version; what it reads does', () => {
+  for (const name of INTERPRETERS.split(/\s+/)) {
+    const entrypointPath = `/usr/bin/${name}`;
+    assert.equal(proves([RAN], { entrypointPath }), false, name);
+    assert.equal(proves([READ], { entrypointPath }), true, name);
+    assert.equal(proves([READ], { entrypointPath, reads: false }), false, name);
+  }
+  for (const name of ['push', 'shell', 'orders', 'sh/orders', 'python3-config', 'beamxsmp', 'R2D2'])
+    assert.equal(proves([RAN], { entrypointPath: `/usr/bin/${name}` }), true, name);
 });

@@ -74,7 +74,6 @@ export function refuseVerdict(subject: string, findings: readonly Finding[], evi
 export function sameConclusion(one: Verdict, other: Verdict): boolean {
   return (
     one.subject === other.subject &&
-    one.trusted === other.trusted &&
     isDeepStrictEqual(one.selectors, other.selectors) &&
     isDeepStrictEqual(one.findings, other.findings)
   );
