@@ -83,9 +83,11 @@ function othersFindings(evidence: ContainerEvidence): Finding[] {
   const code = 'appraisal.shared.failed';
   const shared = judgedBy(epoch.shared, strayClosure(evidence, domain));
   const others = evidence.domains().filter((other) => other.id !== domain.id && other.attribution !== 'exact');
-  const failed = others.flatMap((other) =>
-    judgedBy(epoch.domain(other.id), domainClosure(evidence, other)).executed.findings(id, { code }),
-  );
+  const failed = others.flatMap((other) => {
+    const state = epoch.domain(other.id);
+    const { executed } = judgedBy(state, domainClosure(evidence, other));
+    return [...executed.findings(id, { code }), ...oversized(state, id)];
+  });
   return [...shared.executed.findings(id, { code }), ...oversized(epoch.shared, id), ...failed.slice(0, 64)];
 }
 
