@@ -214,12 +214,12 @@ test('a name with line breaks or a whole forged line is one entry', () => {
 
 test('an entry cut anywhere is no entry yet; cut within the list, the rest is kept', () => {
   const replayed = new ListReplay(ZERO).append(podman);
-  for (let length = 0; length < podman.length; length++) {
+  for (let length = 0; length < podman.length; length += length < 1000 ? 1 : 97) {
     const replay = new ListReplay(ZERO);
     const found = replay.append(podman.subarray(0, length));
     assert.equal(found.length, replayed.filter(({ endOffset }) => endOffset <= length).length);
     assert.equal(replay.byteLength, length);
-    if (length % 97 === 0) assert.equal(found.length + replay.append(podman.subarray(length)).length, replayed.length);
+    assert.equal(found.length + replay.append(podman.subarray(length)).length, replayed.length);
   }
 });
 

@@ -1,6 +1,6 @@
 import { LacreError } from '../lacre-error.ts';
 import { Frame } from './frame.ts';
-import { KEY_DIGEST_BYTES, KEY_NAME_AT, type KnownFiles, MeasuredFile, placeOf } from './measured-file.ts';
+import { KEY_DIGEST_BYTES, type KnownFiles, MeasuredFile, placeOf } from './measured-file.ts';
 import { decodeName } from './measured-name.ts';
 import { type FileDigest, ListedMeasurement } from './measurement.ts';
 import { LIST_PCRS, type ListPcr, type PendingPrefixes } from './pending-prefixes.ts';
@@ -86,7 +86,7 @@ export class EntryReader {
   /** A file with a SHA-256 digest; undefined where its name is not plain. */
   #plainFile(buffer: Buffer, digestStart: number, nameStart: number, nameEnd: number): MeasuredFile | undefined {
     const place = placeOf(buffer, nameStart, nameEnd, buffer, digestStart);
-    if (place < 0 || nameStart !== digestStart + KEY_NAME_AT) return undefined;
+    if (place < 0) return undefined;
     for (const files of this.known) {
       const file = files.find(buffer, digestStart, nameStart, nameEnd, place);
       if (file !== undefined) return file;

@@ -56,7 +56,7 @@ export class FoldQueue {
   run(pcrs: Uint8Array, values: Uint8Array): void {
     const count = this.#length;
     const buffer = this.#buffer;
-    if (count === 0 || buffer === undefined) return;
+    if (buffer === undefined) return;
     const lanes = this.prepare();
     const first = this.#starts[0] as number;
     lanes.load(buffer, first, this.#ends[count - 1] as number);

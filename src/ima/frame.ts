@@ -21,7 +21,8 @@ const LEGACY_HASHED_BYTES = DIGEST_BYTES + FRAME_LIMITS.legacyNameBytes + 1;
 /**
  * One entry of a binary measurement list as the kernel frames it (ima_measurements_show), little endian. The list's first
  * entry says how long its template digests are: SHA-1's, or those of a bank (binary_runtime_measurements_sha256). Nothing
- * rests on them but whether they are zero. A cursor that is filled anew for each entry, so that a long list makes no garbage.
+ * rests on them but whether they are zero. A cursor over one list, filled anew for each entry, so that a long one makes no
+ * garbage.
  */
 export class Frame {
   pcr = 0;
@@ -42,7 +43,7 @@ export class Frame {
   read(buffer: Buffer, start: number, list: number): number {
     const available = buffer.length - start;
     if (list + start === 0) {
-      const needs = this.#findDigestBytes(buffer, start);
+      const needs = this.#findDigestBytes(buffer);
       if (needs > 0) return needs;
     }
     const header = 4 + this.#digestBytes + 4;
@@ -83,15 +84,14 @@ export class Frame {
    * How long the template digests of the list are that begins here; SHA-1's where nothing says otherwise. Returns 0, or
    * how many bytes would tell more: never more than an entry of the next longer digest has.
    */
-  #findDigestBytes(buffer: Buffer, start: number): number {
+  #findDigestBytes(buffer: Buffer): number {
     for (const width of DIGEST_WIDTHS) {
       const probe = 4 + width + 4 + SHORTEST_NAME;
-      if (buffer.length - start < probe) return probe;
-      if (!hasTemplateAt(buffer, start, width)) continue;
+      if (buffer.length < probe) return probe;
+      if (!hasTemplateAt(buffer, width)) continue;
       this.#digestBytes = width;
       return 0;
     }
-    this.#digestBytes = DIGEST_BYTES;
     return 0;
   }
 
@@ -124,8 +124,8 @@ export class Frame {
 }
 
 /** Whether a length and a name that begins as the kernel's templates do come after a digest of `width` bytes. */
-function hasTemplateAt(buffer: Buffer, start: number, width: number): boolean {
-  const at = start + 4 + width;
+function hasTemplateAt(buffer: Buffer, width: number): boolean {
+  const at = 4 + width;
   const nameBytes = buffer.readUInt32LE(at);
   const isName = nameBytes >= SHORTEST_NAME && nameBytes <= FRAME_LIMITS.templateNameBytes;
   const name = buffer.toString('latin1', at + 4, at + 7);

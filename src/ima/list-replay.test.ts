@@ -7,7 +7,7 @@ import { softQuote } from '../../test/simulator/soft-quote.ts';
 import { parseEventLog } from '../boot/event-log.ts';
 import { type ReplayedBoot, replayEventLog } from '../boot/replayed-boot.ts';
 import { fromHex, toHex } from '../bytes/hex.ts';
-import { ZERO_SHA256 } from '../bytes/sha256.ts';
+import { sha256, ZERO_SHA256 } from '../bytes/sha256.ts';
 import { LacreError } from '../lacre-error.ts';
 import { verifyAttestationKey } from '../tpm/attestation-key.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
@@ -35,6 +35,7 @@ const load = <T>(path: string): T => JSON.parse(readFileSync(new URL(path, folde
 const bytesOf = (path: string): Buffer => readFileSync(new URL(path, folder));
 const FIXED_PCRS = QUOTED_PCRS.filter((pcr) => ![10, 13, 14].includes(pcr));
 const ZERO: ListPcrs = { pcr10: ZERO_SHA256, pcr13: ZERO_SHA256, pcr14: ZERO_SHA256 };
+const BIG = new Uint8Array(65_000);
 const FIXED = new Map(FIXED_PCRS.map((pcr) => [pcr, new Uint8Array(32).fill(pcr)]));
 
 function startOf(boot: ReplayedBoot): ListPcrs {
@@ -165,7 +166,7 @@ test('the order of two entries of different PCRs is a claim: each PCR alone is p
 });
 
 test('no prefix explains the quote when any byte that the kernel hashed is changed', () => {
-  for (let offset = 0; offset < sealedList.length; offset += 37) {
+  for (let offset = 0; offset < sealedList.length; offset += 61) {
     const list = Buffer.from(sealedList);
     list[offset] = (list[offset] ?? 0) ^ 0x01;
     let proven = false;
@@ -284,6 +285,9 @@ test('a replay that was stored goes on as the one that was not', () => {
   const stored = structuredClone(first.snapshot());
   assert.equal(stored.index, 5);
   const second = ListReplay.resume(stored);
+  assert.deepEqual(second.snapshot(), stored);
+  assert.deepEqual([second.verifiedLength, second.verifiedByteLength], [5, stored.byteOffset]);
+  assert.deepEqual([second.length, second.byteLength], [5, stored.byteOffset]);
   const found = second.append(whole.subarray(stored.byteOffset));
   assert.deepEqual(
     found.map(({ index, path }) => `${index} ${path}`),
@@ -314,30 +318,78 @@ test('after a malformed entry the replay is over', () => {
   assert.throws(() => replay.verify(softQuote(FIXED), FIXED), { code: 'ima.entry.pcr' });
 });
 
-test('in turns: the same result, with a pause at least every 4,096 prefixes, and no growth meanwhile', async () => {
-  const count = 20_000;
-  const list = Buffer.concat(
-    Array.from({ length: count }, (_, i) => listEntry({ path: `/bin/${i}`, template: 'ima-ng' })),
-  );
+test('in turns: the same result, with a pause after every 4,096 prefixes, and no growth meanwhile', async () => {
+  const entries: EntryOptions[] = Array.from({ length: 4096 }, (_, i) => ({ path: `/bin/${i}`, template: 'ima-ng' }));
+  const list = concat(...entries.map(listEntry));
   const replay = new ListReplay(ZERO);
   let pauses = 0;
   const pause = async (): Promise<void> => {
     pauses += 1;
   };
-  const found: Measurement[] = [];
-  await replay.appendInTurns(list, (more) => void found.push(...more), pause);
-  assert.equal(found.length, count);
-  assert.ok(pauses >= Math.floor(list.length / (256 * 1024)));
+  const found: Measurement[][] = [];
+  await replay.appendInTurns(list, (more) => void found.push(more), pause);
+  assert.equal(found.flat().length, 4096);
+  assert.deepEqual([pauses, found.length], [Math.ceil(list.length / 32768) - 1, Math.ceil(list.length / 32768)]);
   pauses = 0;
-  const early = foldEntries([{ path: '/bin/0', template: 'ima-ng' }], FIXED);
-  const proof = replay.verifyInTurns(softQuote(early), FIXED, pause);
+  const proof = replay.verifyInTurns(softQuote(FIXED), FIXED, pause);
   assert.throws(() => replay.append(new Uint8Array(1)), TypeError);
-  assert.throws(() => replay.verify(softQuote(early), FIXED), TypeError);
-  assert.deepEqual(await proof, { from: 0, to: 1 });
-  assert.ok(pauses >= 2);
+  assert.throws(() => replay.verify(softQuote(FIXED), FIXED), TypeError);
+  await assert.rejects(replay.verifyInTurns(softQuote(FIXED), FIXED, pause), TypeError);
+  assert.deepEqual(await proof, { from: 0, to: 0 });
+  assert.equal(pauses, 1, 'the 4,097th prefix explains it');
   const missing = softQuote(new Map([...FIXED, [13, new Uint8Array(32).fill(9)]]));
   await assert.rejects(replay.verifyInTurns(missing, FIXED, pause), { code: 'ima.prefix.unexplained' });
+  pauses = 0;
+  const early = softQuote(foldEntries(entries.slice(0, 1), FIXED));
+  assert.deepEqual(await replay.verifyInTurns(early, FIXED, pause), { from: 0, to: 1 });
+  assert.equal(pauses, 0, 'the 4,096th prefix explains it');
   assert.deepEqual(replay.append(listEntry()).length, 1, 'and then it may grow again');
+});
+
+test('in turns: a piece has at most 32 KiB, and of nothing there is none', async () => {
+  const pieces: number[] = [];
+  const replay = new ListReplay(ZERO);
+  const pause = async () => void pieces.push(replay.byteLength);
+  const entry = listEntry({ template: 'ima-buf', digest: sha256(BIG), rest: [BIG], path: 'kexec-cmdline' });
+  const take = (found: Measurement[]) => void pieces.push(-found.length);
+  await replay.appendInTurns(new Uint8Array(), take, pause);
+  assert.deepEqual(pieces, []);
+  await replay.appendInTurns(entry.subarray(0, 65_000), take, pause);
+  assert.deepEqual(pieces, [-0, 32_768, -0]);
+});
+
+test('PCR values can be had from the last proven entry to the end', () => {
+  const replay = new ListReplay(ZERO);
+  replay.append(concat(listEntry({ path: '/a' }), listEntry({ path: '/b' })));
+  assert.deepEqual(
+    [-1, 0, 1, 2, 3].map((index) => replay.pcrsAt(index) !== undefined),
+    [false, true, true, true, false],
+  );
+  replay.verify(softQuote(foldEntries([{ path: '/a' }], FIXED)), FIXED);
+  assert.deepEqual(replay.pcrsAt(1), replay.snapshot().pcrs);
+  assert.deepEqual(replay.pcrsAt(2)?.pcr10, foldEntries([{ path: '/a' }, { path: '/b' }], FIXED).get(10));
+});
+
+test('what was appended may change afterwards, whole entries and the start of one', () => {
+  const entries: EntryOptions[] = ['/a', '/b', '/c', '/d'].map((path) => ({ path }));
+  const list = concat(...entries.map(listEntry));
+  const replay = new ListReplay(ZERO);
+  for (let start = 0; start < list.length; start += 130) {
+    const chunk = list.slice(start, start + 130);
+    replay.append(chunk);
+    chunk.fill(0);
+  }
+  assert.deepEqual(replay.verify(softQuote(foldEntries(entries, FIXED)), FIXED), { from: 0, to: 4 });
+});
+
+test('of an entry that is announced, what has come is kept, not what is to come', () => {
+  const before = process.memoryUsage().arrayBuffers;
+  const start = listEntry({ template: 'ima-buf', digest: sha256(BIG), rest: [BIG] }).subarray(0, 100);
+  const replays = Array.from({ length: 200 }, () => new ListReplay(ZERO));
+  const idle = process.memoryUsage().arrayBuffers - before;
+  for (const replay of replays) replay.append(start);
+  const kept = process.memoryUsage().arrayBuffers - before - idle;
+  assert.ok(kept < 200 * 1024, `${kept}`);
 });
 
 test('boot_aggregate is entry 0, of this boot', () => {

@@ -20,7 +20,7 @@ export class MeasuredFile {
   readonly buffer: Uint8Array | undefined;
   /** The files that hold this one, path and digest; undefined says nothing. */
   readonly home: FileHome | undefined;
-  readonly #row: number;
+  readonly #row: number | undefined;
   readonly #key: string | undefined;
   /** Of a row, which serves many lists, text is kept once it was asked for. */
   #path: string | undefined;
@@ -36,7 +36,7 @@ export class MeasuredFile {
     this.place = found.place;
     this.buffer = more.buffer;
     this.home = more.home;
-    this.#row = more.row ?? -1;
+    this.#row = more.row;
     this.#key = text.key;
     this.#path = text.path;
   }
@@ -65,7 +65,7 @@ export class MeasuredFile {
 
   /** Among files of one `digestState` the same for the same name and digest, and for no others. */
   get key(): string {
-    return this.#key ?? (this.home as FileHome).rowKey(this.#row);
+    return this.#key ?? (this.home as FileHome).rowKey(this.#row as number);
   }
 
   get path(): string {

@@ -15,6 +15,7 @@ const escaped: readonly (readonly [Uint8Array | string, string])[] = [
   ['/a\\b', '/a\\x5cb'],
   ['/a\\xff', '/a\\x5cxff'],
   [Uint8Array.of(0x2f, 0xff), '/\\xff'],
+  [Uint8Array.of(0x2f, 0x20, 0x7e, 0x7f, 0x1f, 0x5c, 0xff), '/ ~\\x7f\\x1f\\x5c\\xff'],
   [Uint8Array.of(0x2f, 0xc3, 0xa4, 0xff), '/\\xc3\\xa4\\xff'],
   [Uint8Array.of(0x2f, 0xc0, 0xaf), '/\\xc0\\xaf'],
   [Uint8Array.of(0x2f, 0xed, 0xa0, 0x80), '/\\xed\\xa0\\x80'],
@@ -48,6 +49,7 @@ test('a reference path is spelled as the kernel spells it: spaces are underscore
   assert.equal(measuredName('/opt/My App/run it'), '/opt/My_App/run_it');
   assert.equal(measuredName('/lib/systemd/dev-disk\\x2dby.mount'), '/lib/systemd/dev-disk\\x5cx2dby.mount');
   assert.equal(measuredName(Uint8Array.of(0x2f, 0xff, 0x20)), '/\\xff_');
+  assert.equal(measuredName(' memfd: '), '_memfd:_');
 });
 
 function bytesBack(text: string): Buffer {

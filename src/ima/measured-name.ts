@@ -1,4 +1,4 @@
-import { isAscii, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 
 const BACKSLASH = 0x5c;
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029\\]/gu;
@@ -9,7 +9,7 @@ const UNPRINTABLE = /[\p{Cc}\u2028\u2029\\]/gu;
  */
 export function decodeName(bytes: Buffer): string {
   if (isPlain(bytes)) return bytes.toString('latin1');
-  if (isAscii(bytes) || isUtf8(bytes)) return bytes.toString('utf8').replace(UNPRINTABLE, escapeCharacter);
+  if (isUtf8(bytes)) return bytes.toString('utf8').replace(UNPRINTABLE, escapeCharacter);
   return [...bytes].map((byte) => (isPrintable(byte) ? String.fromCharCode(byte) : escapeByte(byte))).join('');
 }
 

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
+import { at } from '../bytes/at.ts';
 import { sha256, ZERO_SHA256 } from '../bytes/sha256.ts';
 import { LIST_PCRS, type ListPcr, type ListPcrs, PendingPrefixes } from './pending-prefixes.ts';
 
@@ -19,18 +22,25 @@ function valuesAfter(pcrs: readonly ListPcr[]): ListPcrs[] {
   return all;
 }
 
-const pcrsOf = fc.array(fc.constantFrom(...LIST_PCRS), { maxLength: 700 });
+const entriesOf = fc.array(fc.record({ pcr: fc.constantFrom(...LIST_PCRS), later: fc.boolean() }), { maxLength: 700 });
+/** What `digestOf` hashes, one behind the other. */
+const SEEDS = Uint8Array.from({ length: 1400 }, (_, at) => (at % 2 === 0 ? at >> 1 : at >> 9));
 
 test('values at any point are those that were there, before and after entries were dropped', () => {
   fc.assert(
-    fc.property(pcrsOf, fc.array(fc.nat(700), { maxLength: 4 }), (pcrs, drops) => {
+    fc.property(entriesOf, fc.array(fc.nat(700), { maxLength: 4 }), (entries, drops) => {
+      const pcrs = entries.map(({ pcr }) => pcr);
       const expected = valuesAfter(pcrs);
       const pending = new PendingPrefixes(ZERO);
       let dropped = 0;
       let added = 0;
       for (const [index, drop] of [...drops, 0].entries()) {
         const until = index === drops.length ? pcrs.length : Math.min(pcrs.length, added + drop);
-        for (; added < until; added++) pending.extend(pcrs[added] ?? 10, latin1(digestOf(added)));
+        for (; added < until; added++) {
+          const { pcr, later } = at(entries, added);
+          if (later) pending.extendLater(pcr, SEEDS, 2 * added, 2 * added + 2);
+          else pending.extend(pcr, latin1(digestOf(added)));
+        }
         const count = drop % (pending.length + 1);
         pending.drop(count);
         dropped += count;
@@ -39,7 +49,7 @@ test('values at any point are those that were there, before and after entries we
         assert.deepEqual(pending.at(pending.length >> 1), expected[dropped + (pending.length >> 1)]);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 
@@ -65,4 +75,34 @@ test('what is put off is as what is folded at once, and what a list that ended i
   assert.deepEqual(other.at(1).pcr10, first);
   assert.deepEqual(other.at(2).pcr10, second);
   assert.deepEqual(other.at(3).pcr10, sha256(second, sha256(buffer.subarray(20, 40))));
+});
+
+test('values and walks have what was put off in them, without being told to', () => {
+  const buffer = Buffer.from('an entry and one more');
+  const pending = new PendingPrefixes(ZERO);
+  pending.extendLater(10, buffer, 0, 8);
+  const first = sha256(ZERO.pcr10, sha256(buffer.subarray(0, 8)));
+  assert.deepEqual(pending.at(1).pcr10, first);
+  pending.extendLater(10, buffer, 8, buffer.length);
+  const walk = pending.walk();
+  assert.deepEqual(walk.pcrs().pcr10, sha256(first, sha256(buffer.subarray(8))));
+  assert.equal(walk.back(), 10);
+  assert.deepEqual(walk.pcrs(), { ...ZERO, pcr10: first });
+});
+
+test('a waiting entry costs some 40 bytes, and one that is proven none', () => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const bytesKept = () => {
+    collect();
+    return process.memoryUsage().arrayBuffers;
+  };
+  const before = bytesKept();
+  const lists = Array.from({ length: 40 }, () => new PendingPrefixes(ZERO));
+  for (const pending of lists) for (let i = 0; i < 1000; i++) pending.extend(10, latin1(digestOf(i)));
+  const waiting = bytesKept() - before;
+  assert.ok(waiting > 40 * 1000 * 32 && waiting < 40 * 1100 * 45, `${waiting}`);
+  for (const pending of lists) pending.drop(1000);
+  const proven = bytesKept() - before;
+  assert.ok(proven < 40 * 4096, `${proven}`);
 });

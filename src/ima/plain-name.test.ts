@@ -36,6 +36,11 @@ test('every single byte among plain ones is told', () => {
 });
 
 test('names of files have numbers of their own', () => {
+  for (let length = 1; length <= 9; length++) {
+    const names = Array.from({ length }, (_, at) => Buffer.alloc(length, 0x61).fill(0x62, at, at + 1));
+    const numbers = [Buffer.alloc(length, 0x61), ...names].map((name) => plainNameHash(name, 0, length));
+    assert.equal(new Set(numbers).size, length + 1, `${length} characters`);
+  }
   const seen = new Set<number>();
   for (let i = 0; i < 20_000; i++) {
     const name = Buffer.from(`/usr/lib/python3/dist-packages/module_${i}/__init__.py`);

@@ -47,7 +47,6 @@ export class QuotedPrefixSearch {
   }
 
   #place(pcr: ListPcr): void {
-    const position = this.#positions.get(pcr);
-    if (this.#values !== undefined && position !== undefined) this.#walk.copyPcr(pcr, this.#values, position);
+    if (this.#values !== undefined) this.#walk.copyPcr(pcr, this.#values, this.#positions.get(pcr) as number);
   }
 }

@@ -8,7 +8,8 @@ type Field = 'd-ng' | 'd-ngv2' | 'n-ng' | 'buf' | 'iuid' | 'igid' | 'imode' | 'o
 /**
  * The kernel's built-in templates (ima_template.c). The digest of an entry covers its fields, not the template's name.
  * So only templates are read that can't be taken for one another: another number of fields, another form of digest, or a
- * check of content (ima-buf). A format put together on the command line is refused: its fields could be renamed.
+ * check of content (ima-buf). A format put together on the command line is refused: its fields could be renamed. All begin
+ * with digest and name, one right behind the other.
  */
 export const TEMPLATES: ReadonlyMap<string, readonly Field[]> = new Map<string, readonly Field[]>([
   ['ima-ng', ['d-ng', 'n-ng']],
@@ -85,21 +86,19 @@ export class TemplateFields {
       case 'imode':
         this.imode = number(buffer, start, end, 2, offset);
         break;
-      case 'other':
-        break;
     }
   }
 }
 
 /** Algorithms whose digests are compared with reference values, by the prefix of the field. */
 const ALGORITHMS = [
-  { algorithm: 'sha256', prefix: Buffer.from('sha256:\0', 'latin1'), size: 32 },
-  { algorithm: 'sha512', prefix: Buffer.from('sha512:\0', 'latin1'), size: 64 },
-  { algorithm: 'sha384', prefix: Buffer.from('sha384:\0', 'latin1'), size: 48 },
+  { algorithm: 'sha256', prefix: Buffer.from('sha256:\0'), size: 32 },
+  { algorithm: 'sha512', prefix: Buffer.from('sha512:\0'), size: 64 },
+  { algorithm: 'sha384', prefix: Buffer.from('sha384:\0'), size: 48 },
 ] as const;
 /** d-ngv2 says first what was hashed. A digest of a fs-verity tree is not one of the content. */
-const FILE_PREFIX = Buffer.from('ima:', 'latin1');
-const VERITY_PREFIX = Buffer.from('verity:', 'latin1');
+const FILE_PREFIX = Buffer.from('ima:');
+const VERITY_PREFIX = Buffer.from('verity:');
 
 const ZERO: FileDigest = { fileDigest: undefined, digestState: 'zero' };
 const REFUSED: FileDigest = { fileDigest: undefined, digestState: 'refused' };
