@@ -97,7 +97,7 @@ function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerW
 }
 
 function pinned(peer: PinnedProcess, proc: Proc, watch: ContainerWatch): WorkloadProcess {
-  const sources = { proc, refresh: (containerId: string) => watch.refresh(containerId) };
+  const sources = { proc, refresh: watch.refresh.bind(watch) };
   return {
     record: async () => {
       const { bytes, container } = await identifyCaller(peer, sources);

@@ -20,7 +20,7 @@ export interface Caller {
 export interface CallerSources {
   readonly proc: Proc;
   /** A container as it is now: ContainerWatch.refresh. */
-  readonly refresh: (containerId: string) => Promise<ObservedContainer | undefined>;
+  readonly refresh: (containerId: string, process?: ProcessStatus) => Promise<ObservedContainer | undefined>;
 }
 
 const MAX_ANCESTORS = 4096;
@@ -138,7 +138,7 @@ async function describe(peer: PinnedProcess, { proc, refresh }: CallerSources): 
     const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
     throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
   }
-  const container = await refresh(owner.containerId);
+  const container = await refresh(owner.containerId, status);
   if (container === undefined) {
     const sentence = `${owner.engine} has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildNative } from '../../scripts/build-native.ts';
+import { parseCgroup } from '../container/cgroup.ts';
+import type { ProcessStatus } from '../container/process-status.ts';
 import { decodeContainer } from '../container/record.ts';
 import type { Container } from '../proto/lacre/v1/record_pb.ts';
 import { ContainerWatch } from './container-watch.ts';
@@ -141,6 +143,33 @@ describe('containers that are held between two looks', { skip }, () => {
     assert.equal(claimOf(id).execSessions, 1);
     assert.ok((await look()).includes('namespaces'), 'until it is gone');
     bed.remove('family');
+  });
+
+  test('a process that asks for its container is not read once more; one of another container says nothing', async () => {
+    const id = bed.run('asking', 7, BED_IMAGE, 'children');
+    await look();
+    const { initPid = 0 } = watch.containers.get(id) ?? {};
+    const { path = '' } = parseCgroup(proc.cgroupText(initPid)) ?? {};
+    const nextChild = async (former: number) => {
+      for (;;) {
+        const child = proc.processesOf(path, 9).find((pid) => pid !== initPid && pid !== former);
+        if (child !== undefined) return proc.status(child);
+        await sleep(10);
+      }
+    };
+    const readAt = async (process: ProcessStatus) => {
+      reads = [];
+      const { parents } = (await watch.refresh(id, process)) ?? assert.fail('it is gone');
+      return { reads: [...reads], parents: [...parents.keys()] };
+    };
+    const first = await nextChild(0);
+    await readAt(first);
+    const second = await nextChild(first.pid);
+    assert.deepEqual(await readAt(second), { reads: [], parents: [initPid, second.pid] });
+    const third = await nextChild(second.pid);
+    const foreign = proc.status(process.pid);
+    assert.deepEqual(await readAt(foreign), { reads: ['status'], parents: [initPid, third.pid] });
+    bed.remove('asking');
   });
 
   test('one that was started again is not taken for the former', async () => {

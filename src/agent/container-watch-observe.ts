@@ -83,10 +83,11 @@ export class ContainerObserver {
   /**
    * Looks at one container. Undefined: it has ended, is still being made, or its pid is another's now.
    * Throws the system's error, or container.malformed where something in it has no place in a record.
+   * @param process of the container, which was read a moment ago
    */
-  observe(engine: EngineContainer): ObservedContainer | undefined {
+  observe(engine: EngineContainer, process?: ProcessStatus): ObservedContainer | undefined {
     try {
-      return this.#glance(engine) ?? this.#observe(engine);
+      return this.#glance(engine, process) ?? this.#observe(engine);
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -135,7 +136,7 @@ export class ContainerObserver {
   }
 
   /** The container of the last look, if nothing but its processes is different; undefined: look at all of it. */
-  #glance(engine: EngineContainer): ObservedContainer | undefined {
+  #glance(engine: EngineContainer, process: ProcessStatus | undefined): ObservedContainer | undefined {
     const known = this.#known.get(engine.id);
     const pin = this.#pins.get(engine.id);
     if (known?.engine !== engine || pin === undefined || performance.now() > known.wholeAtMs) return undefined;
@@ -148,8 +149,10 @@ export class ContainerObserver {
     const { seen, init } = known;
     // The parent of one whose own has ended is another now.
     const kept = new Set(pidsOf(now.procs));
-    const statuses = [...known.statuses].filter(([pid, { parentPid }]) => kept.has(pid) && kept.has(parentPid));
-    const read = readProcesses(this.#proc, init, [...kept], new Map(statuses));
+    const all = [...known.statuses.values(), ...(process === undefined ? [] : [process])];
+    const current = all.filter(({ pid, parentPid }) => kept.has(pid) && kept.has(parentPid));
+    const statuses = new Map(current.map((status) => [status.pid, status]));
+    const read = readProcesses(this.#proc, init, [...kept], statuses);
     if (!read.isFamily || !kept.has(init.pid) || !pin.isAlive()) return undefined;
     return this.#remember({ ...now, seen: { ...seen, processes: read.summary } }, read);
   }

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { ProcessStatus } from '../container/process-status.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import { ContainerObserver, type ObservedContainer } from './container-watch-observe.ts';
 import type { Native } from './native.ts';
@@ -103,18 +104,19 @@ export class ContainerWatch {
   /**
    * One container as it is now, or undefined where the engine knows no such running one. Calls for one container at the
    * same time share a look. Throws agent.engine.unavailable.
+   * @param process of the container, which was read a moment ago and need not be read again
    */
-  refresh(containerId: string): Promise<ObservedContainer | undefined> {
+  refresh(containerId: string, process?: ProcessStatus): Promise<ObservedContainer | undefined> {
     const known = this.#refreshing.get(containerId);
     if (known !== undefined) return known;
-    const refreshed = this.#refresh(containerId).finally(() => this.#refreshing.delete(containerId));
+    const refreshed = this.#refresh(containerId, process).finally(() => this.#refreshing.delete(containerId));
     this.#refreshing.set(containerId, refreshed);
     return refreshed;
   }
 
-  async #refresh(containerId: string): Promise<ObservedContainer | undefined> {
+  async #refresh(containerId: string, process?: ProcessStatus): Promise<ObservedContainer | undefined> {
     const engine = this.#engine.get(containerId);
-    const seen = engine === undefined ? undefined : this.#observe(engine);
+    const seen = engine === undefined ? undefined : this.#observe(engine, process);
     if (seen === undefined) {
       await this.look();
       return this.#observed.get(containerId);
@@ -207,9 +209,9 @@ export class ContainerWatch {
     );
   }
 
-  #observe(engine: EngineContainer): ObservedContainer | undefined {
+  #observe(engine: EngineContainer, process?: ProcessStatus): ObservedContainer | undefined {
     try {
-      return this.#observer.observe(engine);
+      return this.#observer.observe(engine, process);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const sentence = isLacreError(error)

@@ -22,6 +22,7 @@ const NAMED: readonly (readonly [RegExp, EngineName])[] = [
   [/^crio-([0-9a-f]{64})(?:\.scope)?$/, 'cri-o'],
 ];
 const BARE = /^[0-9a-f]{64}$/;
+const ID_LENGTH = 64;
 /** Folder of the cgroups of podman's pods, which are named by bare ids as docker's and containerd's containers are. */
 const PODMAN_PARENT = 'libpod_parent';
 
@@ -51,6 +52,7 @@ export function parseCgroup(text: string): CgroupOwner | undefined {
 }
 
 function ownerOf(component: string, parent: string): Omit<CgroupOwner, 'path'> | undefined {
+  if (component.length < ID_LENGTH) return undefined;
   for (const [form, engine] of NAMED) {
     const containerId = form.exec(component)?.[1];
     if (containerId !== undefined) return { engine, containerId };

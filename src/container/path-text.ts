@@ -1,3 +1,5 @@
+/** Bytes that stand for themselves, alone and together. */
+const PLAIN = /^[ -[\]-~]*$/;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
@@ -5,6 +7,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * and so does a backslash, everywhere.
  */
 export function pathText(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  if (PLAIN.test(text)) return text;
   try {
     return utf8.decode(bytes).replaceAll('\\', '\\x5c');
   } catch {

@@ -82,7 +82,7 @@ export function parseStartTicks(text: string): bigint {
   const fields = text
     .slice(text.lastIndexOf(')') + 1)
     .trim()
-    .split(' ');
+    .split(' ', 20);
   const ticks = fields[19];
   if (ticks === undefined || !/^\d{1,20}$/.test(ticks)) throw malformed('field 22', 'missing', 'stat');
   return BigInt(ticks);
