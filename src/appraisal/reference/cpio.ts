@@ -6,7 +6,7 @@ export interface CpioEntry {
   /** As it stands there, one character a byte. */
   readonly name: string;
   readonly mode: number;
-  /** Equal for names of one file; undefined: it has one name. */
+  /** Equal for names of one file, which are of one archive; undefined: it has one name. */
   readonly link: string | undefined;
   readonly data: Uint8Array;
 }
@@ -40,7 +40,7 @@ export function* readInitrd(bytes: Uint8Array, limits: CpioLimits = CPIO_LIMITS)
     if (start < 0) continue;
     if (++segments > limits.segments) throw oversized(`more than ${limits.segments} archives`);
     if (buffer[start] === 0x30 && start % 4 === 0) {
-      const archive = readArchive(buffer, start, limits);
+      const archive = readArchive(buffer, start, segments, limits);
       for (let next = archive.next(); ; next = archive.next()) {
         if (next.done) {
           pending.push(buffer.subarray(next.value));
@@ -54,12 +54,16 @@ export function* readInitrd(bytes: Uint8Array, limits: CpioLimits = CPIO_LIMITS)
 }
 
 /** One archive up to its trailer; returns where it ends. */
-function* readArchive(buffer: Buffer, start: number, limits: CpioLimits): Generator<CpioEntry, number> {
+function* readArchive(
+  buffer: Buffer,
+  start: number,
+  segment: number,
+  limits: CpioLimits,
+): Generator<CpioEntry, number> {
   for (let at = start; ; ) {
     const header = buffer.subarray(at, at + HEADER_BYTES);
     const magic = header.subarray(0, 6).toString('latin1');
-    if (header.length < HEADER_BYTES || (magic !== '070701' && magic !== '070702'))
-      throw malformed('a header is cut or has no newc magic', at);
+    if (magic !== '070701' && magic !== '070702') throw malformed('a header is cut or has no newc magic', at);
     const field = (index: number) => hexField(header, index, at);
     const [nameSize, fileSize, mode] = [field(11), field(6), field(1)];
     if (nameSize === 0 || nameSize > limits.nameBytes) throw malformed(`a name has ${nameSize} bytes`, at);
@@ -70,7 +74,7 @@ function* readArchive(buffer: Buffer, start: number, limits: CpioLimits): Genera
       throw malformed('an entry is cut, or its name has no end', at);
     const name = buffer.subarray(at + HEADER_BYTES, nameEnd - 1).toString('latin1');
     if (name === TRAILER) return align(end);
-    const link = field(4) > 1 ? [field(0), field(7), field(8)].join() : undefined;
+    const link = field(4) > 1 ? [segment, field(0), field(7), field(8)].join() : undefined;
     yield { name, mode, link, data: buffer.subarray(dataAt, end) };
     at = align(end);
   }

@@ -5,31 +5,8 @@ import { test } from 'node:test';
 import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { sha256, sha256Hex } from '../../bytes/sha256.ts';
-import { CPIO_LIMITS, type CpioLimits, readInitrd } from './cpio.ts';
+import { cpio } from './cpio-fixture.ts';
 import { hostFilesFromInitrd } from './initrd-files.ts';
-
-interface Name {
-  readonly name: string;
-  readonly data?: string;
-  readonly mode?: number;
-  readonly inode?: number;
-  readonly links?: number;
-}
-
-/** A newc archive with its trailer. */
-function cpio(...names: Name[]): Buffer {
-  return Buffer.concat([...names, { name: 'TRAILER!!!', mode: 0 }].map(entryOf));
-}
-
-function entryOf({ name, data = '', mode = 0o100755, inode = 0, links = 1 }: Name): Buffer {
-  const fields = [inode, mode, 0, 0, links, 0, Buffer.byteLength(data), 0, 0, 0, 0, Buffer.byteLength(name) + 1, 0];
-  const header = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}\0`;
-  return Buffer.concat([padded(Buffer.from(header)), padded(Buffer.from(data))]);
-}
-
-function padded(bytes: Buffer): Buffer {
-  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
-}
 
 function digests(initrd: Uint8Array): Record<string, string> {
   return Object.fromEntries(
@@ -70,6 +47,19 @@ test('names of one file share its content, wherever it stands; symlinked folders
     { name: 'c', inode: 8, links: 2 },
   );
   assert.deepEqual(digests(linked), { '/a': hex('shared'), '/b': hex('shared'), '/c': hex('') });
+  const first = cpio(
+    { name: 'a', inode: 7, links: 2, data: '1' },
+    { name: 'b', inode: 7, links: 2 },
+    { name: 'c', inode: 7, data: 'own' },
+    { name: 'd', inode: 7 },
+  );
+  assert.deepEqual(digests(first), { '/a': hex('1'), '/b': hex('1'), '/c': hex('own'), '/d': hex('') });
+  const again = cpio({ name: 'e', inode: 7, links: 2, data: 'other' }, { name: 'f', inode: 7, links: 2 });
+  assert.deepEqual(
+    digests(Buffer.concat([first, again])),
+    { '/a': hex('1'), '/b': hex('1'), '/c': hex('own'), '/d': hex(''), '/e': hex('other'), '/f': hex('other') },
+    'each archive counts its files anew',
+  );
   const folders = cpio(
     { name: 'usr/bin', mode: 0o040755 },
     { name: 'bin', mode: 0o120777, data: '../../usr/bin' },
@@ -77,6 +67,35 @@ test('names of one file share its content, wherever it stands; symlinked folders
     { name: 'dev/console', mode: 0o020600 },
   );
   assert.deepEqual(digests(folders), { '/usr/bin/sh': hex('s') });
+});
+
+test('the root itself is no file; a folder or a device takes the place of a file', () => {
+  for (const name of ['.', '/', './', '/.'])
+    for (const mode of [0o100755, 0o040755])
+      assert.deepEqual(digests(cpio({ name, mode }, { name: './a' }, { name: 'b/./c' })), {
+        '/a': hex(''),
+        '/b/c': hex(''),
+      });
+  for (const mode of [0o040755, 0o020600, 0o060600, 0o010600, 0o140755])
+    assert.deepEqual(digests(cpio({ name: 'x' }, { name: 'x', mode }, { name: 'y' })), { '/y': hex('') });
+});
+
+test('a file has its permission bits, and its name as the list spells it', () => {
+  const initrd = cpio(
+    { name: 'a', mode: 0o104755 },
+    { name: 'b', mode: 0o100640 },
+    { name: 'caf\xc3\xa9' },
+    { name: 'n\xfe o' },
+  );
+  assert.deepEqual(
+    [...hostFilesFromInitrd(initrd).files].map(({ path, mode }) => [path, mode]),
+    [
+      ['/a', 0o4755],
+      ['/b', 0o640],
+      ['/caf\u00e9', 0o755],
+      ['/n\\xfe_o', 0o755],
+    ],
+  );
 });
 
 test('what is no initrd is refused, and says why', () => {
@@ -95,22 +114,6 @@ test('bombs stop at their bound', () => {
   let bomb: Buffer = cpio({ name: 'init' });
   for (let i = 0; i < 70; i++) bomb = gzipSync(bomb);
   assert.throws(() => hostFilesFromInitrd(bomb), { code: 'appraisal.initrd.oversized' });
-});
-
-test('names, archives and what they unpack to are counted to their bounds', () => {
-  const read = (bytes: Uint8Array, limits: Partial<CpioLimits>) =>
-    [...readInitrd(bytes, { ...CPIO_LIMITS, ...limits })].map(({ name }) => name);
-  const [one, two] = [cpio({ name: 'a', data: 'x' }, { name: 'b' }), cpio({ name: 'c' })];
-  const both = Buffer.concat([one, two]);
-  const over = { code: 'appraisal.initrd.oversized' };
-  assert.deepEqual(read(both, { entries: 3, segments: 2, nameBytes: 11 }), ['a', 'b', 'c']);
-  assert.throws(() => read(both, { entries: 2 }), over);
-  assert.throws(() => read(both, { segments: 1 }), over);
-  assert.throws(() => read(both, { nameBytes: 10 }), malformed, 'the trailer has a name too');
-  for (const pack of [gzipSync, zstdCompressSync]) {
-    assert.deepEqual(read(pack(one), { bytes: one.length, segments: 2 }), ['a', 'b']);
-    assert.throws(() => read(pack(one), { bytes: one.length - 1 }), over);
-  }
 });
 
 test('damage anywhere is refused or changes what is found, and never does anything else', () => {

@@ -18,6 +18,8 @@ const TYPE = 0o170000;
 const REGULAR = 0o100000;
 const DIRECTORY = 0o040000;
 const SYMLINK = 0o120000;
+/** An initrd is one: later names replace earlier ones, and nothing hides what lies below. */
+const LAYER = 0;
 
 /**
  * The files of an initrd: newc cpio archives, several after each other, uncompressed, gzip or zstd. Later names replace
@@ -36,30 +38,30 @@ export function hostFilesFromInitrd(initrd: Uint8Array): InitrdContents {
 }
 
 /** Of several names of one file only one carries the bytes, as a rule the last. */
-function contentOfLinks(initrd: Uint8Array): Map<string, Uint8Array> {
-  const links = new Map<string, Uint8Array>();
+function contentOfLinks(initrd: Uint8Array): Map<CpioEntry['link'], Uint8Array> {
+  const links = new Map<CpioEntry['link'], Uint8Array>();
   for (const { link, data } of readInitrd(initrd)) if (link !== undefined && data.length > 0) links.set(link, data);
   return links;
 }
 
-function putEntry(tree: ImageTree, entry: CpioEntry, links: ReadonlyMap<string, Uint8Array>): void {
+function putEntry(tree: ImageTree, entry: CpioEntry, links: ReadonlyMap<CpioEntry['link'], Uint8Array>): void {
   const parts = entry.name.split('/').filter((part) => part !== '' && part !== '.');
   if (parts.includes('..'))
     throw new LacreError('appraisal.initrd.malformed', `${JSON.stringify(entry.name)} leaves the folder it is in`);
   if (parts.length === 0) return;
-  const data = entry.link === undefined ? entry.data : (links.get(entry.link) ?? entry.data);
+  const data = links.get(entry.link) ?? entry.data;
   switch (entry.mode & TYPE) {
     case DIRECTORY:
-      tree.putDirectory(parts, 0);
+      tree.putDirectory(parts, LAYER);
       return;
     case REGULAR:
-      tree.put(parts, { kind: 'file', layer: 0, sha256: sha256(data), mode: entry.mode & 0o7777, content: data });
+      tree.put(parts, { kind: 'file', layer: LAYER, sha256: sha256(data), mode: entry.mode & 0o7777, content: data });
       return;
     case SYMLINK:
-      tree.put(parts, { kind: 'symlink', layer: 0, target: Buffer.from(data).toString('latin1') });
+      tree.put(parts, { kind: 'symlink', layer: LAYER, target: Buffer.from(data).toString('latin1') });
       return;
     default:
-      tree.put(parts, { kind: 'other', layer: 0 });
+      tree.put(parts, { kind: 'other', layer: LAYER });
   }
 }
 

@@ -200,6 +200,13 @@ test('a caller by exec needs every entry of the ID to allow it', () => {
   assert.deepEqual(match([allowed, entry('b', [IMAGE], { spiffeId: `${TD}/a` })], exec).ids, []);
 });
 
+test('what an ID requires is worked out once; of one without entries it is the defaults', () => {
+  const index = new EntryIndex([entry('a', [IMAGE, 'lacre:host:sealed'])], SERVER);
+  assert.equal(index.requirements(`${TD}/a`).rungs.get('host'), 'sealed');
+  assert.equal(index.requirements(`${TD}/a`), index.requirements(`${TD}/a`));
+  assert.deepEqual(index.requirements(`${TD}/nobody`), requirementsOf([]));
+});
+
 test('a node is known by its verdict and the inventory', () => {
   const host = concludeVerdict('host', [], ['lacre:host:standard'], NOW);
   assert.deepEqual(nodeSelectors(host, { ekSha256Hex: 'ab', name: 'n1' }), [
