@@ -5,7 +5,14 @@ import { parseArgs } from 'node:util';
 import { findMutants } from './find-mutants.ts';
 import { instrument } from './instrument.ts';
 import type { Mutant } from './mutant.ts';
-import { type RecordedFile, type Result, recordFile, tryFromTheStart, tryInOneProcess } from './mutation-run.ts';
+import {
+  passTogether,
+  type RecordedFile,
+  type Result,
+  recordFile,
+  tryFromTheStart,
+  tryInOneProcess,
+} from './mutation-run.ts';
 import { BUILD, table, writeReport } from './report.ts';
 import { readSurvivors } from './survivor-list.ts';
 import { LINKS, ROOT, sourceFiles, testFiles } from './test-files.ts';
@@ -52,11 +59,12 @@ async function mutateLink(link: string): Promise<number> {
     writeReport(link, results);
   }
   const rest = results.filter(({ status }) => status === undefined);
+  const together = !values.quick && rest.length > 0 && (await passTogether(recorded, manifestPath));
   for (const [index, result] of rest.entries()) {
     if (index % 50 === 0) say(`${link}: ${rest.length - index} to try from the start`);
     const ids = new Set(mutants.filter(({ file }) => file === result.mutant.file).map(({ id }) => id));
     if (values.quick) result.status = 'survived';
-    else await tryFromTheStart(result, recorded, ids, manifestPath);
+    else await tryFromTheStart(result, recorded, ids, manifestPath, together);
   }
   say(`report: ${writeReport(link, results)}`);
   process.stdout.write(table(link, results));

@@ -36,7 +36,7 @@ const RECORD_BOUND_MS = 300_000;
 
 /** Runs a test file once with no mutant on. Throws where a test fails: nothing can be told from it then. */
 export async function recordFile(file: string, manifestPath: string): Promise<RecordedFile> {
-  const { worker, outcome } = await WorkerProcess.start(join(ROOT, file), manifestPath, 0, START_BOUND_MS);
+  const { worker, outcome } = await WorkerProcess.start([join(ROOT, file)], manifestPath, 0, START_BOUND_MS);
   using _ = worker;
   if (outcome.kind !== 'loaded') throw new Error(`${file} does not load: ${JSON.stringify(outcome)}`);
   const loads = new Set(outcome.reached);
@@ -48,8 +48,8 @@ export async function recordFile(file: string, manifestPath: string): Promise<Re
 }
 
 /** Twice what a test took while it was recorded, which is slower, and a second. */
-function boundsOf(recorded: RecordedFile): (test: number) => number {
-  return (test) => 1000 + 2 * (recorded.tests[test]?.cpuMs ?? 0);
+function boundCpuMs(recordedMs = 0): number {
+  return 1000 + 2 * recordedMs;
 }
 
 /**
@@ -65,7 +65,7 @@ export async function tryInOneProcess(
   let worker: WorkerProcess | undefined;
   const renew = async (): Promise<WorkerProcess> => {
     worker?.[Symbol.dispose]();
-    const started = await WorkerProcess.start(join(ROOT, recorded.file), manifestPath, 0, START_BOUND_MS);
+    const started = await WorkerProcess.start([join(ROOT, recorded.file)], manifestPath, 0, START_BOUND_MS);
     if (started.outcome.kind !== 'loaded') throw new Error(`${recorded.file} loads no more: ${started.outcome.kind}`);
     worker = started.worker;
     return worker;
@@ -76,7 +76,8 @@ export async function tryInOneProcess(
     );
     if (tests.length === 0) continue;
     const order = { kind: 'try', mutant: result.mutant.id, tests } as const;
-    const attempt = async (one: WorkerProcess) => one.run(order, START_BOUND_MS, boundsOf(recorded));
+    const attempt = async (one: WorkerProcess) =>
+      one.run(order, START_BOUND_MS, (test) => boundCpuMs(recorded.tests[test]?.cpuMs));
     let outcome = await attempt(worker ?? (await renew()));
     if (outcome.kind === 'tried' && outcome.poisoned) outcome = await attempt(await renew());
     if (outcome.kind !== 'tried' || outcome.poisoned) await renew();
@@ -91,15 +92,24 @@ function testsFor(recorded: RecordedFile, id: number): number[] {
     .toSorted((a, b) => (recorded.tests[a]?.cpuMs ?? 0) - (recorded.tests[b]?.cpuMs ?? 0));
 }
 
+/** Whether all tests pass in one process that has loaded all files, so that one can try a mutant with all of them. */
+export async function passTogether(recorded: readonly RecordedFile[], manifestPath: string): Promise<boolean> {
+  const whole = recorded.map((file) => ({ file, tests: [...file.tests.keys()] }));
+  const outcome = await tryTogether(whole, 0, manifestPath);
+  return outcome.kind === 'tried' && outcome.killer === undefined;
+}
+
 /**
  * Then, a process of its own for a mutant that is left, on from the start: what runs while files are loaded, and what
  * was computed once and kept. A place reached on loading is tried with all tests of the files that use its file.
+ * @param together whether one process may load all files (passTogether); else each has one.
  */
 export async function tryFromTheStart(
   result: Result,
   recorded: readonly RecordedFile[],
   idsOfFile: ReadonlySet<number>,
   manifestPath: string,
+  together: boolean,
 ): Promise<void> {
   const { id, file } = result.mutant;
   const onLoad = recorded.some((candidate) => candidate.loads.has(id));
@@ -109,19 +119,41 @@ export async function tryFromTheStart(
   const users = recorded.filter((candidate) => candidate.loads.has(id) && uses(candidate));
   const whole =
     users.length > 0 ? users : recorded.filter((candidate) => candidate.loads.has(id) && sameLink(candidate));
-  const files = onLoad ? whole : recorded.filter((candidate) => testsFor(candidate, id).length > 0);
-  for (const candidate of files) {
+  const reaching = recorded.filter((candidate) => testsFor(candidate, id).length > 0);
+  const parts = (onLoad ? whole : reaching).map((candidate): Part => {
     const tests = onLoad ? [...candidate.tests.keys()] : testsFor(candidate, id);
-    const start = await WorkerProcess.start(join(ROOT, candidate.file), manifestPath, id, START_BOUND_MS);
-    using worker = start.worker;
-    const order = { kind: 'try', mutant: id, tests } as const;
-    const loaded = start.outcome.kind === 'loaded';
-    const outcome = loaded ? await worker.run(order, START_BOUND_MS, boundsOf(candidate)) : start.outcome;
-    decide(result, outcome, candidate.file);
+    return { file: candidate, tests };
+  });
+  for (const some of together && parts.length > 0 ? [parts] : parts.map((part) => [part])) {
+    const outcome = await tryTogether(some, id, manifestPath);
+    const killer = outcome.kind === 'tried' ? outcome.killer : undefined;
+    const killing = some.find((part) => part.file.tests.some(({ name }) => name === killer));
+    decide(result, outcome, killing?.file.file ?? '');
     if (result.status !== undefined) return;
   }
-  const reached = onLoad || recorded.some((candidate) => testsFor(candidate, id).length > 0);
-  result.status = reached ? 'survived' : 'unreached';
+  result.status = onLoad || reaching.length > 0 ? 'survived' : 'unreached';
+}
+
+/** Tests of a file, by their place in it. */
+interface Part {
+  readonly file: RecordedFile;
+  readonly tests: readonly number[];
+}
+
+/** All these tests, quickest first, in one process in which the mutant is on from the start. */
+async function tryTogether(parts: readonly Part[], mutant: number, manifestPath: string): Promise<Outcome> {
+  const paths = parts.map(({ file }) => join(ROOT, file.file));
+  const start = await WorkerProcess.start(paths, manifestPath, mutant, START_BOUND_MS);
+  using worker = start.worker;
+  if (start.outcome.kind !== 'loaded') return start.outcome;
+  const counts = start.outcome.tests;
+  const cpuMs = new Map<number, number>();
+  for (const [index, { file, tests }] of parts.entries()) {
+    const before = counts.slice(0, index).reduce((sum, count) => sum + count, 0);
+    for (const test of tests) cpuMs.set(before + test, file.tests[test]?.cpuMs ?? 0);
+  }
+  const tests = [...cpuMs.keys()].toSorted((a, b) => (cpuMs.get(a) ?? 0) - (cpuMs.get(b) ?? 0));
+  return worker.run({ kind: 'try', mutant, tests }, START_BOUND_MS, (test) => boundCpuMs(cpuMs.get(test)));
 }
 
 function decide(result: Result, outcome: Outcome, file: string): void {

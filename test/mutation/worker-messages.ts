@@ -23,7 +23,8 @@ export interface RecordedTest {
 }
 
 export type Answer =
-  | { readonly kind: 'loaded'; readonly reached: readonly number[] }
+  /** `tests`: how many each file has. A test's number is its place among those of all files in a row. */
+  | { readonly kind: 'loaded'; readonly reached: readonly number[]; readonly tests: readonly number[] }
   /** The test file could not be loaded. */
   | { readonly kind: 'broken'; readonly error: string }
   /** No answer yet: this test of the order runs from here on. */

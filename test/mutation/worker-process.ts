@@ -13,14 +13,14 @@ const HEAP_MIB = 768;
 /** What came of an order: an answer; no answer in time; the process ended. */
 export type Outcome = Answer | { readonly kind: 'timeout' } | { readonly kind: 'crashed' };
 
-/** A process that has loaded one test file. */
+/** A process that has loaded test files. */
 export class WorkerProcess implements Disposable {
   readonly #child: ChildProcess;
   #onOutcome: ((outcome: Outcome) => void) | undefined;
   #ended = false;
 
-  private constructor(testFile: string, manifestPath: string, active: number) {
-    this.#child = fork(WORKER, [testFile], {
+  private constructor(testFiles: readonly string[], manifestPath: string, active: number) {
+    this.#child = fork(WORKER, testFiles, {
       execArgv: ['--import', HOOKS, `--max-old-space-size=${HEAP_MIB}`],
       env: {
         ...process.env,
@@ -38,14 +38,14 @@ export class WorkerProcess implements Disposable {
     });
   }
 
-  /** @param active the mutant that is on while the file is loaded; 0 for none. */
+  /** @param active the mutant that is on while the files are loaded; 0 for none. */
   static async start(
-    testFile: string,
+    testFiles: readonly string[],
     manifestPath: string,
     active: number,
     boundCpuMs: number,
   ): Promise<{ worker: WorkerProcess; outcome: Outcome }> {
-    const worker = new WorkerProcess(testFile, manifestPath, active);
+    const worker = new WorkerProcess(testFiles, manifestPath, active);
     return { worker, outcome: await worker.#wait(boundCpuMs) };
   }
 

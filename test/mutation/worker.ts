@@ -1,4 +1,4 @@
-/** Loads one test file, and runs its tests as often as it is told, each time with another mutant. */
+/** Loads test files, and runs their tests as often as it is told, each time with another mutant. */
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, collected } from './collector.ts';
 import { SWITCH } from './instrument.ts';
@@ -74,9 +74,14 @@ process.on('disconnect', async () => {
   process.exit(0);
 });
 try {
-  await import(pathToFileURL(process.argv[2] ?? '').href);
+  const tests: number[] = [];
+  for (const file of process.argv.slice(2)) {
+    const before = collected.length;
+    await import(pathToFileURL(file).href);
+    tests.push(collected.length - before);
+  }
   for (const run of beforeAll) await run();
-  answer({ kind: 'loaded', reached: reachedIds() });
+  answer({ kind: 'loaded', reached: reachedIds(), tests });
 } catch (error) {
   answer({ kind: 'broken', error: String(error).slice(0, 300) });
 }
