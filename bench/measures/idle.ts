@@ -17,7 +17,7 @@ export async function run({ quick, say }: Context): Promise<Outcome> {
   const streams = await bed.hold(WORKLOADS);
   const { agentPid = 0, serverPid = 0 } = bed.node.programs;
   // The first minute is the start's: memory of compiling and of the crowd is given back in it.
-  await delay(quick ? 10_000 : 30_000);
+  await delay(quick ? 45_000 : 60_000);
   const watchMs = quick ? 15_000 : 60_000;
   say(`nobody asks for ${watchMs / 1000} s`);
   const before = [await cpuMs(agentPid), await cpuMs(serverPid)];

@@ -3,8 +3,10 @@ import { runInNewContext } from 'node:vm';
 import type { Native } from './native.ts';
 
 const EVERY_MS = 10_000;
-/** Less CPU than this in an interval is rest: then, once, nobody waits for what this costs. */
-const REST_CPU_MS = 300;
+/** Less CPU than this in an interval is rest. */
+const REST_CPU_MS = 120;
+/** Intervals of rest after which, once, memory is given back: the next of several crowds would wait for what that costs. */
+const RESTS = 3;
 
 /**
  * Keeps the agent's memory small until it ends. It does little and often: what the optimizing compiler would take of
@@ -15,16 +17,15 @@ export function spareMemory(native: Pick<Native, 'releaseMemory'>): void {
   setFlagsFromString('--no-opt');
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
-  let wasBusy = true;
+  let rests = 0;
   let before = cpuMs();
   setInterval(() => {
     const now = cpuMs();
-    const isBusy = now - before > REST_CPU_MS;
-    if (wasBusy && !isBusy) {
+    rests = now - before > REST_CPU_MS ? 0 : rests + 1;
+    if (rests === RESTS) {
       collect();
       native.releaseMemory();
     }
-    wasBusy = isBusy;
     before = cpuMs();
   }, EVERY_MS).unref();
 }
