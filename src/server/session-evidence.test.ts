@@ -155,6 +155,8 @@ describe('evidence', { skip }, () => {
       'identities',
       'the rest of the list makes it evidence',
     );
+    const record = await fixture.server.admin.getNode({ node: fixture.node.spiffeId });
+    assert.equal(record.host?.trusted, true, 'and the node is trusted again');
     session.close();
   });
 

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { toBinary } from '@bufbuild/protobuf';
 import { fatalFinding } from '../appraisal/finding.ts';
 import { refuseVerdict, sameConclusion, type Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import type { BookMemory } from '../container/domain-book.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
 import type { Evidence, WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
+import { VerdictSchema } from '../proto/lacre/v1/verdict_pb.ts';
 import type { VerifiedQuote } from '../tpm/quote.ts';
 import { commitAnswers, judgeUnwritten, prepareAnswers, requireOpen } from './answer.ts';
 import { type Batch, parseBatch, verifyEvidence } from './batch.ts';
@@ -110,7 +112,8 @@ async function explained(
 function refuseAll(context: SessionContext, batch: Batch, nonce: OpenNonce, error: LacreError): void {
   const finding = fatalFinding('ima.list.unexplained', 'host', error.message);
   const verdict = verdictMessage(refuseVerdict('host', [finding], nonce.madeAt));
-  const { deps, node, state } = context;
+  const { deps, node, fence, state } = context;
+  deps.store.nodes.judged(node.ekSha256Hex, fence, toBinary(VerdictSchema, verdict));
   deps.log.warn({ node: node.spiffeId, code: error.code, entries: state.length }, error.message);
   send(context, { case: 'node', value: { host: verdict, verifiedEntries: BigInt(state.verifiedLength) } });
   const refusal = refusalOf(error, verdict, true);

@@ -123,7 +123,7 @@ export class NodeStore {
     return this.#must(ekSha256Hex);
   }
 
-  /** What entries without a quote took from the host's verdict; nothing where a newer session has begun. */
+  /** A verdict over the host that no evidence goes with: it only takes. Nothing where a newer session has begun. */
   judged(ekSha256Hex: string, fence: number, hostVerdict: Uint8Array): void {
     const sql = 'UPDATE nodes SET host_verdict_pb = ? WHERE ek_sha256 = ? AND fence = ?';
     this.#db.run(sql, hostVerdict, ekSha256Hex, fence);

@@ -27,7 +27,9 @@ export function judgeAnew(context: SessionContext, concerned: (containerId: stri
   saveTaints(context);
   const host = state.judgeHost(last.time);
   context.last = { ...last, host };
-  if (!sameConclusion(host, last.host))
+  // A quote that nothing explains stays the newest word, until another one is explained.
+  const counts = context.evidence !== undefined || !host.trusted;
+  if (counts && !sameConclusion(host, last.host))
     deps.store.nodes.judged(context.node.ekSha256Hex, context.fence, toBinary(VerdictSchema, verdictMessage(host)));
   if (context.evidence !== undefined) context.evidence = context.last;
   if (!host.trusted) {

@@ -9,11 +9,16 @@ const skip = skipWithoutSoftwareTpm();
 
 test('what the kernel did not log is explained by nothing, for the rest of the boot', { skip }, async () => {
   await using fixture = await Fixture.start();
-  const { node } = fixture;
+  const { node, server } = fixture;
   const container = containerOf(1);
+  const toldOfHost = async () => {
+    const [info] = (await server.admin.why({ subject: node.spiffeId })).nodes;
+    return [info?.host?.trusted, ...(info?.host?.findings ?? []).filter((f) => f.fatal).map(({ code }) => code)];
+  };
   const session = await fixture.session(container);
   assert.equal((await session.ask(requestOf(container))).case, 'identities');
   await session.sendList();
+  assert.deepEqual(await toldOfHost(), [true]);
   await node.client.pcrExtend(10, digestOf('whatever would lead back'));
   await node.kernel.measureContainer({ path: '/tmp/miner', sha256: digestOf('miner') }, { uid: uidOf(1) });
   for (const listUpTo of [session.sentBytes, undefined]) {
@@ -21,6 +26,15 @@ test('what the kernel did not log is explained by nothing, for the rest of the b
     const { outcome } = await session.next('answer');
     assert.ok(outcome.case === 'refusal');
     assert.equal(outcome.value.code, 'ima.prefix.unexplained');
+    assert.deepEqual(await toldOfHost(), [false, 'ima.list.unexplained']);
   }
+  await node.kernel.measureContainer({ path: '/mnt/app', sha256: digestOf('whatever') }, { uid: 0 }, 14);
+  await session.sendList();
+  await session.next('withdrawal');
+  assert.deepEqual(
+    await toldOfHost(),
+    [false, 'ima.list.unexplained'],
+    'what lowers a good host makes no good one of it',
+  );
   session.close();
 });
