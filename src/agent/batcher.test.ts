@@ -27,6 +27,8 @@ class ScriptedNode implements BatchPort {
   begun = 0;
   quoteMs = 20;
   listSentAtMs = Number.NEGATIVE_INFINITY;
+  /** Sent beside the batcher, by whoever polls the list. */
+  polledBytes = 0;
   quoteFaults = 0;
   nonceLifeMs = 5_000;
   judges = true;
@@ -61,9 +63,12 @@ class ScriptedNode implements BatchPort {
     return { attest: extraData, signature: Uint8Array.of(1) };
   }
 
-  async advance(): Promise<ListSent> {
+  async advance(): Promise<void> {
     this.onAdvance?.();
-    return { bytes: 1_000 * this.quotes.length, atMs: this.listSentAtMs };
+  }
+
+  listSent(): ListSent {
+    return { bytes: 1_000 * this.quotes.length + this.polledBytes, atMs: this.listSentAtMs };
   }
 
   async send(message: AttestMessage): Promise<void> {
@@ -347,6 +352,37 @@ describe('batches of one session', () => {
     node.nonces(2);
     const second = await node.untilEvidence(2);
     assert.deepEqual(second.confirms, [good.id]);
+  });
+
+  test('the list grows while the server judges the last evidence: the next tells the length that was sent by then', async () => {
+    node = new ScriptedNode({ quoteIntervalMs: 50 });
+    node.judges = false;
+    node.nonces(2);
+    await node.untilEvidence(1);
+    node.nonces(2);
+    await until(() => node.quotes.length === 2, 'the second quote is made');
+    await sleep(20);
+    node.polledBytes = 77;
+    node.judges = true;
+    node.batcher.receiveVerdict();
+    assert.equal((await node.untilEvidence(2)).listLength, 2_077n);
+  });
+
+  test('the list grows while what it takes is waited for: it is waited for anew', async () => {
+    node = new ScriptedNode({ quoteIntervalMs: 100 });
+    node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
+    node.nonces(2);
+    await node.untilEvidence(1);
+    const [bad, good] = [node.batcher.ask(ask(1, 'bad')), node.batcher.ask(ask(2, 'good'))];
+    await outcomes([bad, good]);
+    node.onAdvance = () => {
+      node.onAdvance = undefined;
+      node.listSentAtMs = performance.now();
+      setTimeout(() => (node.listSentAtMs = performance.now()), 25);
+      setTimeout(() => node.batcher.forget('bad'), 65);
+    };
+    node.nonces(2);
+    assert.deepEqual((await node.untilEvidence(2)).confirms, [good.id]);
   });
 
   test('evidence whose nonce came too late: its requests and its confirmations go under the next quote', async () => {

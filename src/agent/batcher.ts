@@ -17,7 +17,9 @@ export interface BatchPort {
   readonly exporter: Uint8Array;
   quote(extraData: Uint8Array): Promise<Quote>;
   /** Reads and sends containers and list as they are now. */
-  advance(): Promise<ListSent>;
+  advance(): Promise<void>;
+  /** What was handed to `send` of the list up to this moment: whoever polls the list sends it too. */
+  listSent(): ListSent;
   /** Resolves when the message is on its way. */
   send(message: AttestMessage): Promise<void>;
 }
@@ -263,11 +265,9 @@ export class Batcher {
     const { akName, exporter } = this.#port;
     const root = batchRoot(leaves);
     const quote = await this.#quote(quoteExtraData({ akName, exporter, nonce, root, count: leaves.length }), signal);
-    const list = await this.#port.advance();
+    await this.#port.advance();
     await this.#untilJudged(signal);
-    // New entries may cost a container what is confirmed here: the server says so before it reads on, if it is given the time.
-    const settleMs = confirms.length > 0 ? list.atMs + SETTLE_MS - performance.now() : 0;
-    if (settleMs > 0) await new Bell().wait(settleMs, signal);
+    if (confirms.length > 0) await this.#untilSettled(diesAtMs, signal);
     // Withdrawn while the chip signed: the tree holds a leaf that the server no longer knows. Or the server took so long to
     // judge the last that this would come too late: sent all the same, it would be refused, and so would each one after it.
     if (confirms.some(([id]) => !this.#toConfirm.has(id)) || performance.now() >= diesAtMs) {
@@ -286,7 +286,7 @@ export class Batcher {
       nonce,
       attest: quote.attest,
       signature: quote.signature,
-      listLength: BigInt(list.bytes),
+      listLength: BigInt(this.#port.listSent().bytes),
       requests: requests.map(requestOf),
       confirms: confirms.map(([id]) => id),
     };
@@ -300,6 +300,15 @@ export class Batcher {
       const leftMs = startedMs + JUDGED_TIMEOUT_MS - performance.now();
       if (leftMs <= 0) this.#takeBack();
       else await this.#judged.wait(leftMs, signal);
+    }
+  }
+
+  /** New entries may cost a container what is confirmed: the server says so before it reads on, if it is given the time. */
+  async #untilSettled(diesAtMs: number, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && performance.now() < diesAtMs) {
+      const leftMs = this.#port.listSent().atMs + SETTLE_MS - performance.now();
+      if (!(leftMs > 0)) return;
+      await new Bell().wait(leftMs, signal);
     }
   }
 

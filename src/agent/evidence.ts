@@ -42,17 +42,22 @@ export class EvidenceFeed {
   #sent: Map<string, string> | undefined;
   #digests: ReadonlySet<string> = new Set();
   #sentVersion = Number.NaN;
-  #listSentAtMs = Number.NEGATIVE_INFINITY;
+  #listSent: ListSent;
   #observed = '';
   #observedAtMs = Number.NEGATIVE_INFINITY;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(deps: EvidenceDeps) {
     this.#deps = deps;
+    this.#listSent = { bytes: deps.list.position, atMs: Number.NEGATIVE_INFINITY };
+  }
+
+  listSent(): ListSent {
+    return this.#listSent;
   }
 
   /** Reads the list to its end, then the containers; sends the containers, then the list. */
-  advance(): Promise<ListSent> {
+  advance(): Promise<void> {
     return this.#exclusive(async () => {
       await this.#sendObservation();
       for (;;) {
@@ -60,10 +65,12 @@ export class EvidenceFeed {
         // New entries may be of a container that nobody has seen yet.
         if (bytes.length > 0 || this.#sent === undefined) await this.#deps.containers.look();
         await this.#sendContainers();
-        if (bytes.length === 0) return { bytes: this.#deps.list.position, atMs: this.#listSentAtMs };
-        const offset = BigInt(this.#deps.list.position - bytes.length);
-        await this.#deps.send({ case: 'list', value: { offset, data: bytes } });
-        this.#listSentAtMs = performance.now();
+        if (bytes.length === 0) return;
+        const offset = this.#listSent.bytes;
+        const onItsWay = this.#deps.send({ case: 'list', value: { offset: BigInt(offset), data: bytes } });
+        this.#listSent = { bytes: offset + bytes.length, atMs: performance.now() };
+        await onItsWay;
+        this.#listSent = { ...this.#listSent, atMs: performance.now() };
       }
     });
   }

@@ -117,6 +117,7 @@ export class Session {
         exporter: deps.connection.exporter,
         quote: (extraData) => deps.tpm.quote(extraData),
         advance: () => this.#feed.advance(),
+        listSent: () => this.#feed.listSent(),
         send,
       },
       { quoteIntervalMs: opened.quoteIntervalMs, maxRequests: opened.maxRequests },
