@@ -320,6 +320,21 @@ test('what is pinned must match, what is left open makes the host open', () => {
   const anyLine = withReference(({ boot }) => ({ boot: { ...boot, commandLines: [] } }));
   assert.equal(grade(anyLine), 'lacre:host:open');
   assert.ok(codesOf(anyLine.judgeHost()).includes('appraisal.kernel.open'));
+  // What is left open excuses nothing else.
+  for (const change of [{ kernelSha256: [] }, { commandLines: [] }]) {
+    const other = withReference(({ boot }) => ({ boot: { ...boot, ...change, initrdSha256: none } })).judgeHost();
+    assert.ok(codesOf(other).includes('! boot.initrd.unknown'), Object.keys(change).join());
+  }
+  assert.ok(
+    codesOf(
+      withReference(({ boot }) => ({ boot: { ...boot, kernelSha256: [], commandLines: ['quiet'] } })).judgeHost(),
+    ).includes('! boot.cmdline.unknown'),
+  );
+  assert.ok(
+    codesOf(
+      withReference(({ boot }) => ({ boot: { ...boot, kernelSha256: none, commandLines: [] } })).judgeHost(),
+    ).includes('! boot.kernel.unknown'),
+  );
 });
 
 test('a firmware that measures no kernel: only a software root, never more than open', () => {
