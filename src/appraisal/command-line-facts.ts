@@ -18,14 +18,15 @@ export function readCommandLine(line: string): CommandLineFacts {
     const at = `${word}=`.indexOf('=');
     parameters.set(word.slice(0, at).replaceAll('-', '_'), word.slice(at + 1));
   }
-  const lockdown = ['integrity', 'confidentiality'].includes(parameters.get('lockdown') ?? '');
-  const enforced = ['', '1', 'y', 'Y'].includes(parameters.get('module.sig_enforce') ?? 'absent');
+  const value = (name: string) => parameters.get(name) ?? 'absent';
+  const lockdown = ['integrity', 'confidentiality'].includes(value('lockdown'));
+  const enforced = ['', '1', 'y', 'Y'].includes(value('module.sig_enforce'));
   return {
     lockdown,
     kernelClosed: lockdown || enforced,
-    kexecDisabled: parameters.get('sysctl.kernel.kexec_load_disabled') === '1',
-    memoryClosed: parameters.get('sysctl.kernel.yama.ptrace_scope') === '3',
-    rootDigestHex: rootDigest(parameters.get('roothash'), parameters.get('dm_mod.create')),
+    kexecDisabled: value('sysctl.kernel.kexec_load_disabled') === '1',
+    memoryClosed: value('sysctl.kernel.yama.ptrace_scope') === '3',
+    rootDigestHex: rootDigest(value('roothash'), value('dm_mod.create')),
   };
 }
 
@@ -33,9 +34,8 @@ export function readCommandLine(line: string): CommandLineFacts {
 const CREATED_VERITY =
   /^[^,;]*,[^,;]*,[^,;]*,ro,0 \d+ verity \d+ [^ ,;]+ [^ ,;]+ \d+ \d+ \d+ \d+ sha256 ([0-9a-f]{64}) [^,;]*$/;
 
-function rootDigest(rootHash: string | undefined, created: string | undefined): string | undefined {
-  if (rootHash !== undefined && /^[0-9a-f]{64}$/.test(rootHash)) return rootHash;
-  return CREATED_VERITY.exec(created ?? '')?.[1];
+function rootDigest(rootHash: string, created: string): string | undefined {
+  return /^[0-9a-f]{64}$/.test(rootHash) ? rootHash : CREATED_VERITY.exec(created)?.[1];
 }
 
 /** Words, where double quotes hold spaces together. */

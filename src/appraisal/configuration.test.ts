@@ -164,7 +164,7 @@ test('namespaces of the host are told, but for the user and control group ones',
 });
 
 test('devices beyond the usual ones are told', () => {
-  const names = 'null zero full random urandom tty console ptmx pts pts/0 pts/ptmx core fd stdin stdout stderr';
+  const names = 'null zero full random urandom tty console ptmx pts pts/ pts/0 pts/ptmx core fd stdin stdout stderr';
   const devices = names
     .split(' ')
     .map((name) => `/dev/${name}`)

@@ -42,6 +42,7 @@ test('a file of the host is known by path and content; a fault says what was exp
 test("runc's copy of itself is the content of a program named runc", () => {
   const clone = 'memfd:runc_cloned:/proc/self/exe';
   assert.equal(codeOf(clone, 'runc'), undefined);
+  assert.match(judge.judge(seen(clone, 'init'))?.detail ?? '', /which is the name of no file$/);
   for (const content of ['other', 'init', 'module']) assert.equal(codeOf(clone, content), 'ima.name.unknown', content);
   assert.equal(codeOf('memfd:runc_cloned:/proc/self/fd', 'runc'), 'ima.name.unknown');
 });

@@ -25,7 +25,6 @@ export function isImageProven(
   const { standing, epoch, domain, isDistinctive } = evidence;
   if (!exact || standing.rangeUse !== 'fresh') return false;
   const startsInterpreter = INTERPRETER.test(image.entrypointPath.slice(image.entrypointPath.lastIndexOf('/') + 1));
-  if (startsInterpreter && !reads) return false;
   return epoch
     .domain(domain.id)
     .sightings.list.slice(0, MAX_LOOKED_AT)
