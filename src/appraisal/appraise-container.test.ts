@@ -166,6 +166,7 @@ test('images: unknown, approved later, removed, another configuration', () => {
   s.ran(A, '/bin/sh', 'shell');
   s.images.clear();
   assert.deepEqual(codesOf(s.judge(c)), ['! appraisal.image.unknown'], 'one reason, not one for each file');
+  assert.match(s.judge(c).findings[0]?.detail ?? '', / registry\.example\/orders:1 \(sha256:1{64}\)$/);
   s.images.set(IMAGE.manifestDigest, IMAGE);
   assert.deepEqual(codesOf(s.judge(c)), []);
   s.images.set(IMAGE.manifestDigest, { ...IMAGE, files: filesOf({ '/app/orders': 'orders' }) });
@@ -283,6 +284,10 @@ test('a domain that lost exactness takes those with it that it cannot be told fr
 });
 
 test('a container with the powers of the host has no identity of its own', () => {
+  const s = scene();
+  const rangeless = s.container('rangeless', undefined, { privileged: true });
+  s.ran(0, '/app/orders', 'orders');
+  assert.ok(codesOf(s.judge(rangeless)).includes('! container.attribution.host'));
   for (const fields of [
     { privileged: true },
     { hostNamespaces: ['pid'] },
@@ -318,10 +323,23 @@ test('a violation among entries that no quote covers takes exact as well', () =>
   });
   s.ran(B, '/app/orders', 'orders');
   assert.ok(s.judge(writable).selectors.includes('lacre:attribution:exact'));
-  const { violations } = running().s.violation().epoch;
-  const lost = s.judge(writable, undefined, { laterViolations: violations });
-  assert.deepEqual(codesOf(lost), ['container.attribution.lost']);
-  assert.ok(lost.selectors.includes('lacre:attribution:shared'));
+  const later = running().s.violation().epoch;
+  const judge = () => s.judge(writable, undefined, { laterViolations: later.violations });
+  assert.deepEqual(codesOf(judge()), ['container.attribution.lost']);
+  assert.ok(judge().selectors.includes('lacre:attribution:shared'));
+  assert.partialDeepStrictEqual(judge().findings[0], { path: '/var/log/x', logIndex: 3 });
+  s.violation();
+  const [both] = judge().findings;
+  assert.match(both?.detail ?? '', /^2 violations/);
+  assert.deepEqual([both?.path, both?.logIndex], ['/var/log/x', 4]);
+});
+
+test('a violation takes exact from a container with a mount that files can be executed in', () => {
+  const root = mountOf('/', 'overlay', 'root', { readOnly: true, peer: '0:8' });
+  const { s, c } = running({ mounts: [root, mountOf('/data', 'ext4', 'volume', { peer: '0:9' })] });
+  const [open] = s.judge(c).findings;
+  assert.match(open?.detail ?? '', /files can be executed in \/data$/);
+  assert.deepEqual(codesOf(s.violation().judge(c)), ['container.attribution.lost', 'container.open']);
 });
 
 test('a host that failed takes its containers with it, and says why', () => {
@@ -330,6 +348,7 @@ test('a host that failed takes its containers with it, and says why', () => {
   const [finding] = s.judge(c).findings;
   assert.equal(finding?.code, 'appraisal.host.refused');
   assert.match(finding.detail, /\/tmp\/evil/);
+  assert.deepEqual([finding.path, finding.logIndex], ['/tmp/evil', 3]);
 });
 
 test('callers: by exec told, from elsewhere refused, of another state refused', () => {
@@ -459,6 +478,15 @@ test('a container of a domain that is the host’s is the host’s, and says by 
   const [finding, ...more] = s.judge(c, undefined, { domain: { ...domain, attribution: 'host', reasons } }).findings;
   assert.deepEqual([finding?.code, finding?.fatal, more.length], ['container.attribution.host', true, 0]);
   assert.match(finding?.detail ?? '', /: first; second; third; fourth$/);
+  const standing = s.book.standing(c.claim.id);
+  assert.ok(standing);
+  const own = { ...standing, attribution: 'shared' as const, reasons: reasons.slice(4) };
+  const [shared] = s.judge(c, undefined, { domain: { ...domain, reasons }, standing: own }).findings;
+  assert.equal(shared?.code, 'container.attribution.shared');
+  assert.match(shared.detail, /: fifth$/);
+  const writable = s.container('orders', A, { rootReadOnly: false, mounts: [mountOf('/', 'overlay', 'root')] });
+  const lost = s.violation().judge(writable, undefined, { domain: { ...domain, attribution: 'host', reasons } });
+  assert.deepEqual(codesOf(lost), ['! container.attribution.host'], 'no more can be lost');
 });
 
 test('the entrypoint must be a file of the image, and have run in the range by whoever had it', () => {
@@ -502,8 +530,10 @@ test('an image without a working directory starts in /', () => {
 });
 
 test('processes that its first process did not start are told', () => {
-  const { s, c } = running({ execSessions: 2 });
-  assert.deepEqual(codesOf(s.judge(c)), ['container.exec.sessions']);
+  for (const execSessions of [1, 2]) {
+    const { s, c } = running({ execSessions });
+    assert.deepEqual(codesOf(s.judge(c)), ['container.exec.sessions']);
+  }
 });
 
 test('what a node does not prove of reads gives no coverage:read', () => {
@@ -525,4 +555,5 @@ test('nested user namespaces that nothing denies end exactness', () => {
   const c = s.container('orders', A);
   s.ran(A, '/app/orders', 'orders');
   assert.deepEqual(codesOf(s.judge(c)), ['container.attribution.shared', 'container.open']);
+  assert.match(s.judge(c).findings[1]?.detail ?? '', /had, the means to mount more$/);
 });

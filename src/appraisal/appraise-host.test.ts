@@ -8,7 +8,7 @@ import { replayEventLog } from '../boot/replayed-boot.ts';
 import { toHex } from '../bytes/hex.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { imaPolicy } from '../ima/policy.ts';
-import { lowerHost } from './appraise-host.ts';
+import { hostJudgeOf, lowerHost } from './appraise-host.ts';
 import { readCommandLine } from './command-line-facts.ts';
 import { MAX_SIGHTINGS } from './epoch-appraisal.ts';
 import { readPolicy } from './policy-facts.ts';
@@ -271,8 +271,13 @@ test('the list must begin with the aggregate of this very boot', () => {
     .entry('boot_aggregate', 'other', { kind: 'boot-aggregate' })
     .hostRan('/sbin/init', 'init');
   const [finding] = other.judgeHost().findings;
-  assert.equal(finding?.code, 'ima.aggregate.unexpected');
-  assert.equal(finding.seenSha256, digestHex('other'));
+  assert.partialDeepStrictEqual(finding, {
+    code: 'ima.aggregate.unexpected',
+    path: 'boot_aggregate',
+    expectedSha256: [hex],
+    seenSha256: digestHex('other'),
+    logIndex: 0,
+  });
 });
 
 test('where the bank is SHA-384 the aggregate is of that bank, or zeros by a kernel that has none', () => {
@@ -390,6 +395,19 @@ test('something of a container before the first program', () => {
   assert.ok(codesOf(s.judgeHost()).includes('appraisal.init.unexpected'));
 });
 
+test('reads are measured where the policy says so and the host is not open', () => {
+  const measures = (s: Scene) => s.judgeHost().selectors.includes('lacre:measures:reads');
+  assert.equal(measures(scene()), true);
+  assert.equal(measures(withReference(({ policy }) => ({ policy: policy.replace(/.*pcr=13\n/, '') }))), false);
+  const open = withReference(() => ({ nextInit: '' }));
+  assert.deepEqual([grade(open), measures(open)], ['lacre:host:open', false]);
+});
+
+test('reference values have one judge', () => {
+  assert.equal(hostJudgeOf(reference), hostJudgeOf(reference));
+  assert.notEqual(hostJudgeOf(reference), hostJudgeOf({ ...reference }));
+});
+
 test('what the node observes of itself can lower, and never raises', () => {
   for (const [change, differs] of [
     [{ lockdown: 'none' }, true],
@@ -440,7 +458,9 @@ test('thousands of bad entries: the first ones whole, of the rest the number; to
   const { findings } = s.judgeHost();
   assert.equal(findings.filter(({ code }) => code === 'appraisal.file.unknown').length, 257);
   assert.match(findings[256]?.detail ?? '', /^44 more/);
-  for (let i = 0; i <= MAX_SIGHTINGS.host; i++) s.hostRan(`/tmp/${i}`, 'y');
+  for (let i = s.epoch.entries; i < MAX_SIGHTINGS.host; i++) s.hostRan(`/tmp/${i}`, 'y');
+  assert.ok(!codesOf(s.judgeHost()).includes('! ima.list.oversized'));
+  s.hostRan('/tmp/last', 'y');
   assert.ok(codesOf(s.judgeHost()).includes('! ima.list.oversized'));
 });
 

@@ -32,6 +32,8 @@ export interface HostEvidence {
 
 export const HOST_SUBJECT = 'host';
 const GRADES: readonly HostGrade[] = ['open', 'standard', 'sealed'];
+/** Of a boot in which an approved kernel and its initrd were not measured, or something besides. */
+const INCOMPLETE = /boot\.(none|kernel|initrd)/;
 const matches = new WeakMap<ReplayedBoot, WeakMap<HostReference, BootMatch>>();
 const judges = new WeakMap<HostReference, HostJudge>();
 
@@ -71,7 +73,6 @@ export function appraiseHost(evidence: HostEvidence): Verdict {
  * them is not looked for here.
  */
 export function lowerHost(verdict: Verdict, later: EpochAppraisal): Verdict {
-  if (!verdict.trusted) return verdict;
   const { standard, sealed } = gradeLoss(later, toolFindings(later));
   const kept = standard.length > 0 ? 'open' : sealed.length > 0 ? 'standard' : 'sealed';
   const lost = GRADES.slice(GRADES.indexOf(kept) + 1).map((name) => `lacre:host:${name}`);
@@ -118,9 +119,7 @@ function asMatched(
   match: BootMatch,
   findings: readonly Finding[],
 ): { readonly commandLine: string | undefined; readonly complete: boolean } {
-  const complete =
-    match.kernelSha256Hex !== undefined && !findings.some(({ code }) => /^boot\.(none|kernel|initrd)/.test(code));
-  return { commandLine: match.commandLine, complete };
+  return { commandLine: match.commandLine, complete: !findings.some(({ code }) => INCOMPLETE.test(code)) };
 }
 
 function aggregateFindings({ epoch, boot }: HostEvidence): Finding[] {

@@ -224,6 +224,11 @@ test('reasons of an entry name it', () => {
   assert.deepEqual(facts(withEntry({ path: '/v', violation: true }, { path: '/w', violation: true })), [['/v', 2]]);
   const [seen] = grade({ observation: { ptraceScope: 2 } }).reasons;
   assert.equal(seen?.detail, 'the node observes kernel.yama.ptrace_scope=1, against its command line');
+  const sentence = (change: Change) => grade(change).reasons.at(0)?.detail ?? '';
+  assert.match(sentence({ reference: { nextInit: '' } }), /do not say what the first program/);
+  assert.match(sentence({ entries: [TABLE] }), /^\/sbin\/init was not executed/);
+  assert.match(sentence({ line: LINE.replace(/ roothash=.*/, '') }), /no dm-verity root hash is on/);
+  assert.match(sentence({ entries: [INIT] }), /no verity table with the root hash/);
   const [several] = grade(withEntry({ path: '/v', violation: true }, { path: '/w', violation: true })).reasons;
   assert.match(several?.detail ?? '', /^2 violations/);
 });
