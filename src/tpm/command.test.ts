@@ -162,9 +162,15 @@ test('capabilities are listed, and those of another kind or without end are malf
     parameters(write(new ByteWriter().u8(0).u32(kind).u32(count)));
   assert.deepEqual(listHandles(0x81000000, 8).parse(listed(1, 1, (body) => body.u32(0x81010001))), [0x81010001]);
   assert.deepEqual(listCurves().parse(listed(8, 2, (body) => body.u16(3).u16(4))), [3, 4]);
-  const banks = new ByteWriter().u8(0).u32(5).u32(2).u16(0x0004).u8(3).bytes(new Uint8Array(3));
-  banks.u16(0x000c).u8(3).bytes(new Uint8Array(3).fill(255));
-  assert.deepEqual(listBanks().parse(parameters(banks)), [0x000c], 'a bank without PCRs is none');
+  const banks = new ByteWriter().u8(0).u32(5).u32(3).u16(0x0004).u8(3).bytes(new Uint8Array(3));
+  banks
+    .u16(0x000c)
+    .u8(3)
+    .bytes(new Uint8Array(3).fill(255))
+    .u16(0x000b)
+    .u8(3)
+    .bytes(Uint8Array.of(0, 0, 0x80));
+  assert.deepEqual(listBanks().parse(parameters(banks)), [0x000c, 0x000b], 'a bank without PCRs is none');
   assert.throws(() => listCurves().parse(listed(1, 0, (body) => body)), {
     code: 'tpm.malformed',
     details: { structure: 'TPM2_GetCapability' },
