@@ -114,12 +114,13 @@ test('all blocks together unpack to 128 MiB at most', () => {
   assert.match(codeOf(ofZeros(4097)), /tpm\.cabinet\.malformed: .*unpacks to more/);
 });
 
-/** Folders `first` and `second` with a file each; five bytes of each folder, three of each block are reserved. */
-function twoFolders(attributes: number): Uint8Array {
+/** Folders `first` and `second` with a file each. */
+function twoFolders(attributes: number, reserved: { folder: number; block: number } | undefined): Uint8Array {
+  const { folder: ofFolder, block: ofBlock } = reserved ?? { folder: 0, block: 0 };
   const little = () => new ByteWriter({ littleEndian: true });
   const contents = ['first', 'second'].map((text) => Buffer.from(text));
   const blocks = contents.map((content) =>
-    little().u32(0).u16(content.length).u16(content.length).bytes(new Uint8Array(3)).bytes(content).finish(),
+    little().u32(0).u16(content.length).u16(content.length).bytes(new Uint8Array(ofBlock)).bytes(content).finish(),
   );
   const entries = contents.map((content, folder) =>
     little()
@@ -131,30 +132,39 @@ function twoFolders(attributes: number): Uint8Array {
       .bytes(Buffer.from([0xc3, 0xa9, 0]))
       .finish(),
   );
-  const filesOffset = 36 + 4 + 1 + 2 * 13;
+  const filesOffset = 36 + (reserved === undefined ? 0 : 5) + 2 * (8 + ofFolder);
   let offset = filesOffset + Buffer.concat(entries).length;
   const folders = blocks.map((block) => {
-    const folder = little().u32(offset).u16(1).u16(0).bytes(new Uint8Array(5)).finish();
+    const folder = little().u32(offset).u16(1).u16(0).bytes(new Uint8Array(ofFolder)).finish();
     offset += block.length;
     return folder;
   });
   const header = little().bytes(Buffer.from('MSCF')).bytes(new Uint8Array(12)).u32(filesOffset).u32(0).u16(0x0103);
-  header.u16(2).u16(2).u16(4).u32(0).u16(1).u8(5).u8(3).u8(0);
+  header
+    .u16(2)
+    .u16(2)
+    .u16(reserved === undefined ? 0 : 4)
+    .u32(0);
+  if (reserved !== undefined) header.u16(1).u8(ofFolder).u8(ofBlock).u8(0);
   return Buffer.concat([header.finish(), ...folders, ...entries, ...blocks]);
 }
 
 test('files of several folders are read, whatever is reserved; a name is UTF-8 where its attributes say so', () => {
-  const of = (attributes: number) =>
-    readCabinet(twoFolders(attributes)).map(({ name, content }) => [name, Buffer.from(content).toString()]);
-  for (const plainName of [0, 0x01, 0x20])
-    assert.deepEqual(of(plainName), [
-      ['Ã©', 'first'],
-      ['Ã©', 'second'],
-    ]);
-  assert.deepEqual(of(0x80 | 0x20), [
-    ['é', 'first'],
-    ['é', 'second'],
-  ]);
+  for (const reserved of [undefined, { folder: 0, block: 0 }, { folder: 5, block: 3 }]) {
+    for (const [attributes, name] of [
+      [0, 'Ã©'],
+      [0x01, 'Ã©'],
+      [0x20, 'Ã©'],
+      [0x80 | 0x20, 'é'],
+    ] as const) {
+      const files = readCabinet(twoFolders(attributes, reserved));
+      const seen = files.map((file) => [file.name, Buffer.from(file.content).toString()]);
+      assert.deepEqual(seen, [
+        [name, 'first'],
+        [name, 'second'],
+      ]);
+    }
+  }
 });
 
 test('a cabinet cut anywhere, or with bytes changed, is read or refused by one error', () => {
