@@ -21,14 +21,17 @@ import type { Manifest } from './worker-messages.ts';
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    file: { type: 'string' },
+    /** Files with one of these in their name. */
+    file: { type: 'string', multiple: true, default: [''] },
     /** Without slow tests and the second step, so that more seem to survive than do. */
     quick: { type: 'boolean', default: false },
   },
 });
 const links = positionals.length > 0 ? positionals : LINKS;
 if (links.some((link) => !LINKS.includes(link))) {
-  process.stderr.write(`npm run mutation -- [LINK…] [--file PART-OF-ITS-NAME] [--quick]\nlinks: ${LINKS.join(', ')}\n`);
+  process.stderr.write(
+    `npm run mutation -- [LINK…] [--file PART-OF-ITS-NAME]… [--quick]\nlinks: ${LINKS.join(', ')}\n`,
+  );
   process.exit(2);
 }
 const QUICK_TEST_MS = 300;
@@ -43,7 +46,7 @@ function say(text: string): void {
 
 /** All mutants of a link. Returns how many survive without a reason. */
 async function mutateLink(link: string): Promise<number> {
-  const sources = sourceFiles(link).filter((file) => values.file === undefined || file.includes(values.file));
+  const sources = sourceFiles(link).filter((file) => values.file.some((part) => file.includes(part)));
   if (sources.length === 0) return 0;
   const { mutants, manifestPath } = prepare(link, sources);
   const results = mutants.map((mutant): Result => ({ mutant, status: undefined }));
