@@ -10,7 +10,7 @@ import type { Verdict } from './verdict.ts';
 export interface ContainerEvidence {
   readonly container: ClaimedContainer;
   /** Of the caller; undefined: nobody asks, the container is judged for what was issued to it before. */
-  readonly record: ClaimedRecord | undefined;
+  readonly record: Pick<ClaimedRecord, 'claim'> | undefined;
   /** How the container stands among the others, and where it belongs (DomainBook.standing). */
   readonly standing: Pick<Standing, 'attribution' | 'closed' | 'reasons' | 'rangeUse'>;
   /** Its domain. */

@@ -14,7 +14,9 @@ const MAX_CLOSURES = 4096;
 /** What one owner was seen with in an epoch, and how it was last judged. */
 export class OwnerState {
   readonly sightings: SightingSet;
-  /** By closure: the domain's containers share one, and unattributed entries are judged for each. */
+  /** By the newest closure, which is the only one of nearly every domain: its containers share it. */
+  #newest: { readonly key: object; readonly judgement: Judgement } | undefined;
+  /** By the others: unattributed entries are judged for each. */
   #judgements: WeakMap<object, Judgement> | undefined;
 
   constructor(max: number, byOwner = false) {
@@ -23,14 +25,20 @@ export class OwnerState {
 
   /** Judged by a closure, or by any other judge that `key` stands for. Only what is new since the last time costs. */
   judged(key: object, judge: (sighting: Sighting) => ReturnType<Closure['judge']>): Judgement {
-    this.#judgements ??= new WeakMap();
-    const judgement = this.#judgements.get(key) ?? new Judgement(this.sightings, judge);
-    this.#judgements.set(key, judgement);
-    return judgement.update();
+    if (this.#newest?.key !== key) {
+      const judgement = this.#judgements?.get(key) ?? new Judgement(this.sightings, judge);
+      if (this.#newest !== undefined) {
+        this.#judgements ??= new WeakMap();
+        this.#judgements.set(this.#newest.key, this.#newest.judgement);
+      }
+      this.#newest = { key, judgement };
+    }
+    return this.#newest.judgement.update();
   }
 
   /** Drops all judgements, as after sightings were taken out. */
   forget(): void {
+    this.#newest = undefined;
     this.#judgements = undefined;
   }
 }

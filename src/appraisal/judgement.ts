@@ -21,13 +21,21 @@ export const MAX_KEPT_FAULTS = 256;
 export class Judgement {
   readonly #set: SightingSet;
   readonly #judge: (sighting: Sighting) => Fault | undefined;
-  readonly executed: FaultList = new FaultList();
-  readonly read: FaultList = new FaultList();
+  #executed: FaultList | undefined;
+  #read: FaultList | undefined;
   #done = 0;
 
   constructor(set: SightingSet, judge: (sighting: Sighting) => Fault | undefined) {
     this.#set = set;
     this.#judge = judge;
+  }
+
+  get executed(): FaultList {
+    return this.#executed ?? NONE;
+  }
+
+  get read(): FaultList {
+    return this.#read ?? NONE;
   }
 
   /** Brings it up to date: O(sightings since the last time). */
@@ -36,9 +44,19 @@ export class Judgement {
     for (; this.#done < list.length; this.#done++) {
       const sighting = list[this.#done];
       const fault = sighting && this.#judge(sighting);
-      if (fault) (sighting.pcr === READ_PCR ? this.read : this.executed).add(fault);
+      if (fault) (sighting.pcr === READ_PCR ? this.#reads() : this.#executions()).add(fault);
     }
     return this;
+  }
+
+  #reads(): FaultList {
+    this.#read ??= new FaultList();
+    return this.#read;
+  }
+
+  #executions(): FaultList {
+    this.#executed ??= new FaultList();
+    return this.#executed;
   }
 }
 
@@ -91,3 +109,6 @@ function findingOf({ sighting, expected, detail }: Fault, subject: string, told:
   };
   return (told ? toldFinding : fatalFinding)(code, subject, detail, facts);
 }
+
+/** Of all owners of whom nothing is wrong: nearly all. Nothing is ever added to it. */
+const NONE = new FaultList();

@@ -7,7 +7,7 @@ import {
   isNodeWide,
   neighbourReasons,
 } from './attribution.ts';
-import { type Domain, DomainHistory, type DomainMemory } from './domain.ts';
+import { type Domain, DomainHistory, type DomainMemory, NO_REASONS } from './domain.ts';
 import { RangeIndex } from './range-index.ts';
 import type { ClaimedContainer } from './record.ts';
 import { rangeKey } from './uid-map.ts';
@@ -218,7 +218,8 @@ export class DomainBook {
     const ofNode = [...this.#nodeWide.values()].filter((reason) => reason.containerId !== id).slice(0, 1);
     const known = new Set(standing.reasons.map((reason) => reason.code));
     const remembered = history.reasons.filter((reason) => !known.has(reason.code));
-    const reasons = [...standing.reasons, ...remembered, ...ofNode.map((reason) => ({ ...reason, containerId: id }))];
+    const all = [...standing.reasons, ...remembered, ...ofNode.map((reason) => ({ ...reason, containerId: id }))];
+    const reasons = all.length === 0 ? NO_REASONS : all;
     return {
       ...standing,
       attribution: standing.attribution === 'exact' && reasons.length > 0 ? 'shared' : standing.attribution,

@@ -5,6 +5,9 @@ import { rangeKey, type UidRange } from './uid-map.ts';
 /** Key of the domain of all containers that have no range of their own. */
 export const SHARED_DOMAIN: string = rangeKey(undefined);
 
+/** One for all that have none. */
+export const NO_REASONS: readonly AttributionReason[] = [];
+
 /** Containers and images remembered of one domain. */
 const MAX_REMEMBERED = 4096;
 
@@ -37,24 +40,23 @@ export interface DomainMemory {
  * the images of containers that are gone stay in its closure: their entries stay in the list.
  */
 export class DomainHistory {
+  readonly id: string;
   readonly range: UidRange | undefined;
   readonly #occupants: Set<string>;
   readonly #manifestDigests: Set<string>;
-  readonly #reasons: Map<ReasonCode, AttributionReason>;
+  /** Undefined: there are none, as for most. */
+  #reasons: Map<ReasonCode, AttributionReason> | undefined;
 
   constructor(memory: DomainMemory) {
+    this.id = rangeKey(memory.range);
     this.range = memory.range;
     this.#occupants = new Set(memory.occupants);
     this.#manifestDigests = new Set(memory.manifestDigests);
-    this.#reasons = new Map(memory.reasons.map((reason) => [reason.code, reason]));
+    this.remember(memory.reasons);
   }
 
-  get id(): string {
-    return rangeKey(this.range);
-  }
-
-  get reasons(): AttributionReason[] {
-    return [...this.#reasons.values()];
+  get reasons(): readonly AttributionReason[] {
+    return this.#reasons === undefined ? NO_REASONS : [...this.#reasons.values()];
   }
 
   /** True where containers other than those of this sandbox had the range before, or have it. */
@@ -74,9 +76,14 @@ export class DomainHistory {
 
   /** The first reason of each kind stays. True where one is new. */
   remember(reasons: readonly AttributionReason[]): boolean {
-    const before = this.#reasons.size;
-    for (const reason of reasons) if (!this.#reasons.has(reason.code)) this.#reasons.set(reason.code, reason);
-    return this.#reasons.size > before;
+    let isNew = false;
+    for (const reason of reasons) {
+      if (this.#reasons?.has(reason.code) === true) continue;
+      this.#reasons ??= new Map();
+      this.#reasons.set(reason.code, reason);
+      isNew = true;
+    }
+    return isNew;
   }
 
   memory(): DomainMemory {
@@ -92,7 +99,7 @@ export class DomainHistory {
   view(running: readonly { readonly id: string; readonly classification: Classification }[]): Domain {
     const kinds = running.map(({ classification }) => classification.attribution);
     const weakest = kinds.includes('host') ? 'host' : kinds.includes('shared') ? 'shared' : 'exact';
-    const remembered = this.#reasons.size === 0 ? 'exact' : 'shared';
+    const remembered = this.#reasons === undefined ? 'exact' : 'shared';
     return {
       id: this.id,
       range: this.range,
@@ -110,7 +117,11 @@ export class DomainHistory {
 }
 
 /** Reasons of the past, then those of the present that are of another kind or of another container. */
-function allReasons(past: readonly AttributionReason[], present: readonly AttributionReason[]): AttributionReason[] {
+function allReasons(
+  past: readonly AttributionReason[],
+  present: readonly AttributionReason[],
+): readonly AttributionReason[] {
+  if (past.length === 0 && present.length === 0) return NO_REASONS;
   const all = new Map([...past, ...present].map((reason) => [`${reason.code} ${reason.containerId}`, reason]));
   return [...all.values()];
 }

@@ -102,7 +102,7 @@ test('just so many bytes as the bound are read and written', () => {
   const rest = most - raw(filled(1000)).length + 1000;
   const bytes = encodeContainer(filled(rest));
   assert.equal(bytes.length, most);
-  assert.deepEqual(decodeContainer(bytes).bytes, bytes);
+  assert.equal(decodeContainer(bytes).claim.argv.length, 9);
   assert.throws(() => encodeContainer(filled(rest + 1)), { code: 'container.oversized' });
   assert.throws(() => decodeRecord(new Uint8Array(64 * 1024)), { code: 'container.malformed' });
 });

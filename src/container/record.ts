@@ -11,11 +11,10 @@ import { rangeOf, type UidRange } from './uid-map.ts';
 export const MAX_CONTAINER_BYTES = 256 * 1024;
 export const MAX_RECORD_BYTES = 64 * 1024;
 
-/** What a node says of one container. Nothing of it is proven; `bytes` are the canonical ones, and `claim` is just them. */
+/** What a node says of one container, and nothing else. Nothing of it is proven. */
 export interface ClaimedContainer {
   readonly claim: Container;
-  readonly bytes: Uint8Array;
-  /** SHA-256 of `bytes`: what a Record names. */
+  /** SHA-256 of the canonical bytes: what a Record names. */
   readonly sha256: Uint8Array;
   /** The host's uids of its user namespace; undefined: it has no namespace of its own, or not exactly one extent. */
   readonly range: UidRange | undefined;
@@ -24,8 +23,7 @@ export interface ClaimedContainer {
 /** What a node says of a calling process. Nothing of it is proven. */
 export interface ClaimedRecord {
   readonly claim: Record;
-  readonly bytes: Uint8Array;
-  /** SHA-256 of `bytes`: goes into the workload leaf (DESIGN section 8). */
+  /** SHA-256 of the canonical bytes: goes into the workload leaf (DESIGN section 8). */
   readonly sha256: Uint8Array;
 }
 
@@ -37,14 +35,14 @@ export interface ClaimedRecord {
 export function decodeContainer(bytes: Uint8Array): ClaimedContainer {
   const claim = decode(ContainerSchema, bytes, MAX_CONTAINER_BYTES);
   checkContainer(claim);
-  return { claim, bytes, sha256: sha256(bytes), range: rangeOf(claim.uidMap) };
+  return { claim, sha256: sha256(bytes), range: rangeOf(claim.uidMap) };
 }
 
 /** Reads a Record under the same rules. Throws container.oversized, container.malformed, container.not-canonical. */
 export function decodeRecord(bytes: Uint8Array): ClaimedRecord {
   const claim = decode(RecordSchema, bytes, MAX_RECORD_BYTES);
   checkRecord(claim);
-  return { claim, bytes, sha256: sha256(bytes) };
+  return { claim, sha256: sha256(bytes) };
 }
 
 /**

@@ -20,6 +20,8 @@ export interface ListPcrs {
 const MAX_PENDING = 1 << 21;
 /** One for all lists: none leaves anything in it. */
 const queue = new FoldQueue();
+/** What the queue has just computed, of SHA-256. */
+const folded = Buffer.alloc(FoldQueue.ENTRIES * DIGEST_LENGTH.sha256);
 
 /** Makes ready what the first list would wait for: some 20 ms. */
 export function prepareFolds(): void {
@@ -39,8 +41,6 @@ export class PendingPrefixes {
   readonly #now: Buffer;
   /** A PCR's value, and the digest that is folded into it. */
   readonly #fold: Buffer;
-  /** What the queue has just computed. */
-  readonly #folded: Buffer;
   readonly #entries: PrefixSegments;
   readonly #last: [number, number, number] = [-1, -1, -1];
   readonly #bound: number;
@@ -54,7 +54,6 @@ export class PendingPrefixes {
     this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
     this.#now = Buffer.concat(this.#base);
     this.#fold = Buffer.alloc(2 * this.#width);
-    this.#folded = Buffer.alloc(FoldQueue.ENTRIES * this.#width);
   }
 
   get length(): number {
@@ -89,8 +88,8 @@ export class PendingPrefixes {
     queue.take(this);
     const count = queue.length;
     if (count === 0) return;
-    queue.run(this.#now, this.#folded);
-    this.#entries.setValues(this.#entries.end - count, this.#folded, count);
+    queue.run(this.#now, folded);
+    this.#entries.setValues(this.#entries.end - count, folded, count);
   }
 
   /** Walks from the whole back to none: see PrefixWalk. */

@@ -289,15 +289,19 @@ export function deliver(
     answers.map((answer) => answerMessage(context, answer)),
   );
   for (const answer of answers) {
-    const { request, containerId, outcome } = answer;
+    const { request, outcome } = answer;
     if (outcome.case === 'identities') {
       const identities = outcome.identities.map(({ svid, matched }) => ({
         serialHex: svid.serialHex,
-        spiffeId: svid.spiffeId.uri,
+        spiffeId: matched.entry.spiffeId,
         entryId: matched.entry.id,
         expiresAt: svid.notAfter,
       }));
-      context.subscriptions.keep({ request, containerId, identities, confirmByNonce, released: false });
+      const { id, kind, leaf } = request;
+      const record = context.state.keptRecord(request.record);
+      const { containerId } = record.claim;
+      const kept = { id, kind, leaf, record };
+      context.subscriptions.keep({ request: kept, containerId, identities, confirmByNonce, released: false });
     }
     tellAnswer(context, answer);
   }

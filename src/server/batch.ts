@@ -42,12 +42,13 @@ function parseRequest(request: WorkloadRequest): BatchRequest {
   if (request.record.length > LIMITS.recordBytes) throw oversized('record', LIMITS.recordBytes);
   if (request.subject.length > LIMITS.subjectBytes) throw oversized('subject', LIMITS.subjectBytes);
   const kind = subjectKind(request);
+  const record = decodeRecord(request.record);
   return {
     id: request.id,
     kind,
-    record: decodeRecord(request.record),
+    record,
     subject: request.subject,
-    leaf: workloadLeaf(kind, sha256(request.record), sha256(request.subject)),
+    leaf: workloadLeaf(kind, record.sha256, sha256(request.subject)),
     maxEvidenceAgeMs: request.maxEvidenceAgeMs || DEFAULT_EVIDENCE_AGE_MS,
   };
 }

@@ -21,6 +21,7 @@ const WATCH_QUEUE = 1024;
 export function tell(deps: Pick<ServerDeps, 'events' | 'log' | 'clock'>, told: Told): void {
   const { verdict, sentence, ...facts } = told;
   deps.log.info({ ...facts, trusted: verdict?.trusted }, sentence);
+  if (deps.events.listenerCount('told') === 0) return;
   const event = create(EventSchema, { ...told, timeUnixMs: BigInt(deps.clock.now().getTime()) });
   deps.events.emit('told', event);
 }

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { equalBytes } from '../bytes/equal.ts';
+import { ClaimPool } from '../container/claim-pool.ts';
 import type { Domain } from '../container/domain.ts';
 import { type BookMemory, DomainBook, type Standing } from '../container/domain-book.ts';
 import { type ClaimedContainer, type ClaimedRecord, decodeContainer } from '../container/record.ts';
@@ -8,6 +9,9 @@ import { LacreError } from '../lacre-error.ts';
 import type { ContainerChange } from '../proto/lacre/v1/node_pb.ts';
 import { type NodeObservation, NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
 import { LIMITS } from './limits.ts';
+
+/** One for all nodes. */
+const claims = new ClaimPool();
 
 /** Containers that are decoded without a pause: a few milliseconds. */
 const CONTAINERS_PER_TURN = 64;
@@ -57,7 +61,7 @@ export class NodeContainers {
     if (change.containers.length + change.gone.length > 2 * this.#limit) throw tooMany(this.#limit);
     const told: ClaimedContainer[] = [];
     for (const bytes of change.containers) {
-      told.push(decodeContainer(bytes));
+      told.push(claims.share(decodeContainer(bytes)));
       if (told.length % CONTAINERS_PER_TURN === 0) await nextTurn();
     }
     for (const id of change.gone) {
@@ -105,6 +109,11 @@ export class NodeContainers {
     return this.#running.get(containerId);
   }
 
+  /** A record to be held for as long as its caller holds what it got. */
+  keptRecord(record: Pick<ClaimedRecord, 'claim'>): Pick<ClaimedRecord, 'claim'> {
+    return claims.shareRecord(record, this.#running.get(record.claim.containerId));
+  }
+
   claims(): ClaimedContainer['claim'][] {
     return [...this.#running.values()].map(({ claim }) => claim);
   }
@@ -118,7 +127,7 @@ export class NodeContainers {
    * seconds ago: engines and health checks change containers while requests are on their way.
    * Codes: server.workload.unknown.
    */
-  named(record: ClaimedRecord, now: Date): ClaimedContainer {
+  named(record: Pick<ClaimedRecord, 'claim'>, now: Date): ClaimedContainer {
     const { containerId, containerSha256 } = record.claim;
     const container = this.#running.get(containerId);
     if (container === undefined) throw unknown('a container that the agent has not told', containerId);

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { appraiseContainer } from '../appraisal/appraise-container.ts';
@@ -9,13 +10,7 @@ import type { ReplayedBoot } from '../boot/replayed-boot.ts';
 import { equalBytes } from '../bytes/equal.ts';
 import { sha256 } from '../bytes/sha256.ts';
 import type { BookMemory, DomainBook } from '../container/domain-book.ts';
-import {
-  type ClaimedContainer,
-  type ClaimedRecord,
-  decodeRecord,
-  encodeRecord,
-  imageKeyOf,
-} from '../container/record.ts';
+import { type ClaimedContainer, type ClaimedRecord, imageKeyOf } from '../container/record.ts';
 import { ListReplay } from '../ima/list-replay.ts';
 import type { ListPcrs } from '../ima/pending-prefixes.ts';
 import { LacreError } from '../lacre-error.ts';
@@ -46,6 +41,8 @@ const MAX_KNOWN_IMAGES = 32;
 /** One for all nodes: a boot is its log's, and never changes. */
 const boots = new BootCache();
 
+type CallerRecord = Pick<ClaimedRecord, 'claim'>;
+
 export interface JudgedContainer {
   readonly containerId: string;
   readonly verdict: Verdict;
@@ -72,6 +69,7 @@ export class NodeState {
   #clockSafe = true;
   /** A quote covers more of the list than the last one that was asked about. */
   #moved = true;
+  /** Digest; empty: none was saved. */
   #savedBook = '';
   #savedOf: DomainBook | undefined;
   #savedVersion = 0;
@@ -236,24 +234,28 @@ export class NodeState {
   }
 
   /** Verdict over the container and caller that a record names. Codes: server.workload.unknown. */
-  judge(record: ClaimedRecord, evidence: CurrentEvidence): Verdict {
+  judge(record: CallerRecord, evidence: CurrentEvidence): Verdict {
     this.#containers.named(record, this.#deps.clock.now());
     return this.judgeNow(record, evidence);
   }
 
   /** As `judge`, for a record of an earlier state of the container: as it is now. Codes: server.workload.unknown. */
-  judgeNow(record: ClaimedRecord, evidence: CurrentEvidence): Verdict {
+  judgeNow(record: CallerRecord, evidence: CurrentEvidence): Verdict {
     const { containerId, containerSha256 } = record.claim;
     const container = this.#mustContainer(containerId);
     const { sha256 } = container;
     if (equalBytes(containerSha256, sha256)) return this.#judge(container, record, evidence);
-    const current = decodeRecord(encodeRecord({ ...record.claim, containerSha256: sha256 }));
-    return this.#judge(container, current, evidence);
+    return this.#judge(container, { claim: { ...record.claim, containerSha256: sha256 } }, evidence);
   }
 
   /** The container alone, without a caller: for what was issued before, and for containers that ask for nothing. */
   judgeContainer(containerId: string, evidence: CurrentEvidence): Verdict {
     return this.#judge(this.#mustContainer(containerId), undefined, evidence);
+  }
+
+  /** A record to be held for as long as its caller holds what it got. */
+  keptRecord(record: CallerRecord): CallerRecord {
+    return this.#containers.keptRecord(record);
   }
 
   /** Whether the node has told all containers that run. */
@@ -340,7 +342,7 @@ export class NodeState {
     const { book: current } = this.#containers;
     if (this.#savedBook !== '' && this.#savedOf === current && this.#savedVersion === current.version) return undefined;
     const book = JSON.stringify(this.#containers.book.memory());
-    return book === this.#savedBook ? undefined : book;
+    return digestOf(book) === this.#savedBook ? undefined : book;
   }
 
   /** As `unsavedBook`, where something is held against a container that was not when it was last saved. */
@@ -349,7 +351,7 @@ export class NodeState {
   }
 
   bookSaved(book: string): void {
-    this.#savedBook = book;
+    this.#savedBook = digestOf(book);
     this.#savedOf = this.#containers.book;
     this.#savedVersion = this.#savedOf.version;
     this.#savedMisses = this.#containers.book.misses;
@@ -380,7 +382,7 @@ export class NodeState {
     throw new LacreError('server.workload.unknown', 'the request names a container that the agent has not told');
   }
 
-  #judge(container: ClaimedContainer, record: ClaimedRecord | undefined, { host, time }: CurrentEvidence): Verdict {
+  #judge(container: ClaimedContainer, record: CallerRecord | undefined, { host, time }: CurrentEvidence): Verdict {
     const { id } = container.claim;
     const placed = this.#containers.placed(id);
     if (placed === undefined)
@@ -426,6 +428,10 @@ export class NodeState {
     const from = this.#list.verifiedLength;
     return verdict.findings.filter(({ fatal, logIndex }) => fatal && logIndex !== undefined && logIndex >= from);
   }
+}
+
+function digestOf(text: string): string {
+  return hash('sha256', text, 'base64');
 }
 
 /** The values as the store compares them: those of a longer bank by their SHA-256, so that a row has one width. */

@@ -10,9 +10,14 @@ export interface IssuedIdentity {
   readonly expiresAt: Date;
 }
 
+/** Of a request what its holder is judged by again, and confirmed by. */
+export interface KeptRequest extends Pick<BatchRequest, 'id' | 'kind' | 'leaf'> {
+  readonly record: Pick<BatchRequest['record'], 'claim'>;
+}
+
 /** A request that was answered with identities and not released: what a withdrawal takes back. */
 export interface Subscription {
-  readonly request: BatchRequest;
+  readonly request: KeptRequest;
   readonly containerId: string;
   readonly identities: readonly IssuedIdentity[];
   /**
