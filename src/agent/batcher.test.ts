@@ -149,13 +149,29 @@ describe('batches of one session', () => {
     assert.equal(evidence.listLength, 1_000n);
   });
 
-  test('no nonce, no quote', async () => {
+  test('no nonce, no quote: the server is asked for one, and asked again where it says nothing', async () => {
     node = new ScriptedNode();
+    const wishes = () => node.sent.filter(({ case: kind }) => kind === 'nonceRequest').length;
     node.batcher.ask(ask(1));
     await sleep(60);
-    assert.equal(node.quotes.length, 0);
+    assert.deepEqual([node.quotes.length, wishes()], [0, 1]);
+    await until(() => wishes() === 2, 'it is asked again');
     node.nonces();
     await node.untilEvidence(1);
+    assert.equal(wishes(), 2);
+  });
+
+  test('an idle agent asks for a nonce when a quote is due, and not before', async () => {
+    node = new ScriptedNode({ quoteIntervalMs: 300 });
+    node.nonces(1);
+    node.nonceLifeMs = 100;
+    await node.untilEvidence(1);
+    await sleep(150);
+    assert.ok(!node.sent.some(({ case: kind }) => kind === 'nonceRequest'));
+    node.nonceLifeMs = 5_000;
+    await until(() => node.sent.some(({ case: kind }) => kind === 'nonceRequest'), 'it asks');
+    node.nonces(1);
+    await node.untilEvidence(2);
   });
 
   test('requests that come while a quote is in flight all go under the next one, in their order', async () => {

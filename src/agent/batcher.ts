@@ -79,6 +79,8 @@ const LATE = 'the server gave no answer in time';
 const HOLD_OFF_PART = 1 / 20;
 /** Quoting, reading the list and sending must fit into what is left of a nonce's life. */
 const NONCE_MARGIN_MS = 250;
+/** An answer on its way is waited for; asked so often, nonces that are too old already become young ones. */
+const ASK_AGAIN_MS = 1_000;
 /** From new entries to the withdrawal that they cause. */
 const SETTLE_MS = 50;
 /** Longer than any nonce lives: evidence that was not judged by then was none. */
@@ -240,11 +242,18 @@ export class Batcher {
     }
   }
 
+  /** One that lives long enough. The server gives some out with answers, and others where it is asked. */
   async #nonce(signal: AbortSignal): Promise<HeldNonce | undefined> {
+    let askedMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
       const nonce = this.#nonces.take(this.#quoteMs + NONCE_MARGIN_MS);
       if (nonce !== undefined) return nonce;
-      await this.#bell.wait(1_000, signal);
+      if (performance.now() - askedMs >= ASK_AGAIN_MS) {
+        askedMs = performance.now();
+        this.#send({ case: 'nonceRequest', value: {} });
+      } else {
+        await this.#bell.wait(ASK_AGAIN_MS, signal);
+      }
     }
     return undefined;
   }

@@ -57,14 +57,15 @@ test('two are outstanding at most, and a used one makes room', () => {
   assert.equal(nonces.next, 3);
 });
 
-test('an idle agent always holds one with half of its life left', () => {
+test('who asks gets nonces in place of those that are half spent, and two at most', () => {
   const nonces = book();
-  const held = nonces.renew(START, 30_000);
-  for (let ms = 250; ms <= 20_000; ms += 250) {
-    held.push(...nonces.renew(after(ms), 30_000));
-    const best = Math.max(...held.map((nonce) => nonce.madeAt.getTime() + nonce.lifetimeMs - after(ms).getTime()));
-    assert.ok(best >= 2_250, `${best} ms left at ${ms}`);
-  }
+  const first = nonces.renew(START, 30_000);
+  assert.equal(first.length, 2);
+  assert.deepEqual(nonces.renew(after(2_000), 30_000), [], 'they are young');
+  const [old] = first;
+  assert.ok(old);
+  assert.equal(nonces.renew(after(2_500), 30_000).length, 2);
+  assert.throws(() => nonces.take(old.value, after(2_500)), unknown, 'two at a time are all there are');
 });
 
 test('setting the clock back makes no nonce live longer', () => {

@@ -48,11 +48,10 @@ export class NonceBook {
     return made;
   }
 
-  /** Now and then: makes one where the youngest has lived half its life, so that an idle agent holds one that lasts. */
+  /** Asked for: makes as many as there is room for, in place of those that have lived half their life. */
   renew(now: Date, smallestEvidenceAgeMs: number): OpenNonce[] {
-    for (const nonce of this.#open.values()) if (this.#isYoung(nonce, now)) return [];
-    this.#forget(now);
-    return this.#open.size >= OUTSTANDING ? [] : [this.#make(now, smallestEvidenceAgeMs)];
+    for (const [key, nonce] of this.#open) if (!this.#isYoung(nonce, now)) this.#open.delete(key);
+    return this.refill(now, smallestEvidenceAgeMs);
   }
 
   /**

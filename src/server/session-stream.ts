@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VerifiedX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import type { AttestHello, AttestRequest, AttestResponse, ListChunk } from '../proto/lacre/v1/node_pb.ts';
+import type { AttestHello, AttestRequest, AttestResponse, Evidence, ListChunk } from '../proto/lacre/v1/node_pb.ts';
 import { verifyAttestationKey } from '../tpm/attestation-key.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
 import { AnswerEntries } from './answer-entries.ts';
@@ -189,7 +189,9 @@ export class Session implements OpenSession {
         return judgeAnew(this.#context);
       case 'evidence':
         await handleEvidence(this.#context, message.value);
-        return this.#sendNonces(this.#context.nonces.refill(this.#now(), this.#context.entries.smallestAgeMs));
+        return this.#refillNonces(message.value);
+      case 'nonceRequest':
+        return this.#renewNonces();
       case 'requests':
         return answerOnReusedEvidence(this.#context, message.value.requests);
       case 'release':
@@ -216,7 +218,7 @@ export class Session implements OpenSession {
   }
 
   #sendOpen(): void {
-    const { deps, node, nonces, entries, state } = this.#context;
+    const { deps, node, state } = this.#context;
     const open = {
       resumeOffset: BigInt(state.byteLength),
       quoteIntervalMs: deps.config.quoteIntervalMs,
@@ -227,7 +229,18 @@ export class Session implements OpenSession {
       maxRequests: maxRequests(this.#context),
     };
     send(this.#context, { case: 'open', value: open });
+    this.#renewNonces();
+  }
+
+  #renewNonces(): void {
+    const { nonces, entries } = this.#context;
     this.#sendNonces(nonces.renew(this.#now(), entries.smallestAgeMs));
+  }
+
+  /** Under whose quotes requests come, those come soon again: an idle agent asks for its next nonce when it is due. */
+  #refillNonces({ requests, confirms }: Evidence): void {
+    const { nonces, entries } = this.#context;
+    if (requests.length + confirms.length > 0) this.#sendNonces(nonces.refill(this.#now(), entries.smallestAgeMs));
   }
 
   #sendNonces(made: readonly OpenNonce[]): void {
@@ -248,7 +261,7 @@ export class Session implements OpenSession {
   }
 
   #tick(): void {
-    const { nonces, entries, outbox, state } = this.#context;
+    const { outbox, state } = this.#context;
     if (outbox.ended) return;
     const now = this.#now();
     if (now >= this.#expiresAt) {
@@ -256,7 +269,6 @@ export class Session implements OpenSession {
       return;
     }
     if (this.#silent(now)) return;
-    this.#sendNonces(nonces.renew(now, entries.smallestAgeMs));
     if (!state.age(now)) return;
     this.#context.revision += 1;
     judgeAnew(this.#context);

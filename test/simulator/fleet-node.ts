@@ -261,6 +261,7 @@ export class FleetNode {
     const now = performance.now();
     if (this.#nonce === undefined || this.#nonce.until < now || this.#connection === undefined) {
       this.#quoteDue = true;
+      this.#send({ case: 'nonceRequest', value: {} });
       return;
     }
     this.#quoteDue = false;

@@ -689,6 +689,8 @@ export class ScriptedSession {
     for (;;) {
       const held = this.nonces.pop();
       if (held !== undefined) return held;
+      const come = this.received.filter((message) => message.case === 'nonces').length;
+      if (come === (this.#taken.get('nonces') ?? 0)) this.send({ case: 'nonceRequest', value: {} });
       this.nonces.push(...(await this.next('nonces')).nonces.map(({ value }) => value));
     }
   }

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file lacre/v1/node.proto.
  */
 export const file_lacre_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChNsYWNyZS92MS9ub2RlLnByb3RvEghsYWNyZS52MSKPAQoMRW5yb2xSZXF1ZXN0EiUKBWhlbGxvGAEgASgLMhQubGFjcmUudjEuRW5yb2xIZWxsb0gAEhMKCWV2ZW50X2xvZxgCIAEoDEgAEg4KBGxpc3QYAyABKAxIABIrCghldmlkZW5jZRgEIAEoCzIXLmxhY3JlLnYxLkVucm9sRXZpZGVuY2VIAEIGCgRzdGVwIogBCgpFbnJvbEhlbGxvEhYKDmVrX2NlcnRpZmljYXRlGAEgASgMEhgKEGVrX2ludGVybWVkaWF0ZXMYAiADKAwSEQoJZWtfcHVibGljGAMgASgMEhEKCWFrX3B1YmxpYxgEIAEoDBILCgNjc3IYBSABKAwSFQoNYWdlbnRfdmVyc2lvbhgGIAEoCSJvCg1FbnJvbFJlc3BvbnNlEi0KCWNoYWxsZW5nZRgBIAEoCzIYLmxhY3JlLnYxLkVucm9sQ2hhbGxlbmdlSAASJwoGcmVzdWx0GAIgASgLMhUubGFjcmUudjEuRW5yb2xSZXN1bHRIAEIGCgRzdGVwIlIKDkVucm9sQ2hhbGxlbmdlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMEg0KBW5vbmNlGAMgASgMImIKDUVucm9sRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIuCgtvYnNlcnZhdGlvbhgDIAEoCzIZLmxhY3JlLnYxLk5vZGVPYnNlcnZhdGlvbiJsCgtFbnJvbFJlc3VsdBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAMoDBIOCgZidW5kbGUYAiADKAwSEQoJc3BpZmZlX2lkGAMgASgJEh8KBGhvc3QYBCABKAsyES5sYWNyZS52MS5WZXJkaWN0IsgCCg1BdHRlc3RSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUubGFjcmUudjEuQXR0ZXN0SGVsbG9IABIjCgRsaXN0GAIgASgLMhMubGFjcmUudjEuTGlzdENodW5rSAASLwoKY29udGFpbmVycxgDIAEoCzIZLmxhY3JlLnYxLkNvbnRhaW5lckNoYW5nZUgAEiYKCGV2aWRlbmNlGAQgASgLMhIubGFjcmUudjEuRXZpZGVuY2VIABIuCghyZXF1ZXN0cxgFIAEoCzIaLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdHNIABIkCgdyZWxlYXNlGAYgASgLMhEubGFjcmUudjEuUmVsZWFzZUgAEjAKC29ic2VydmF0aW9uGAcgASgLMhkubGFjcmUudjEuTm9kZU9ic2VydmF0aW9uSABCCQoHbWVzc2FnZSI3CgtBdHRlc3RIZWxsbxIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEhEKCWV2ZW50X2xvZxgCIAEoDCIpCglMaXN0Q2h1bmsSDgoGb2Zmc2V0GAEgASgEEgwKBGRhdGEYAiABKAwiRQoPQ29udGFpbmVyQ2hhbmdlEhIKCmNvbnRhaW5lcnMYASADKAwSDAoEZ29uZRgCIAMoCRIQCghjb21wbGV0ZRgDIAEoCCKQAQoIRXZpZGVuY2USDQoFbm9uY2UYASABKAwSDgoGYXR0ZXN0GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBITCgtsaXN0X2xlbmd0aBgEIAEoBBIrCghyZXF1ZXN0cxgFIAMoCzIZLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdBIQCghjb25maXJtcxgGIAMoBCI/ChBXb3JrbG9hZFJlcXVlc3RzEisKCHJlcXVlc3RzGAEgAygLMhkubGFjcmUudjEuV29ya2xvYWRSZXF1ZXN0ItgBCg9Xb3JrbG9hZFJlcXVlc3QSCgoCaWQYASABKAQSLAoEa2luZBgCIAEoDjIeLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdC5LaW5kEg4KBnJlY29yZBgDIAEoDBIPCgdzdWJqZWN0GAQgASgMEhsKE21heF9ldmlkZW5jZV9hZ2VfbXMYBSABKA0iTQoES2luZBIPCgtVTlNQRUNJRklFRBAAEg0KCVg1MDlfU1ZJRBABEgwKCEpXVF9TVklEEAISCgoGQlVORExFEAMSCwoHVkVSRElDVBAEIhYKB1JlbGVhc2USCwoDaWRzGAEgAygEIr0CCg5BdHRlc3RSZXNwb25zZRIkCgRvcGVuGAEgASgLMhQubGFjcmUudjEuQXR0ZXN0T3BlbkgAEiIKBm5vbmNlcxgCIAEoCzIQLmxhY3JlLnYxLk5vbmNlc0gAEiQKB2Fuc3dlcnMYAyABKAsyES5sYWNyZS52MS5BbnN3ZXJzSAASKgoKd2l0aGRyYXdhbBgEIAEoCzIULmxhY3JlLnYxLldpdGhkcmF3YWxIABIoCgZidW5kbGUYBSABKAsyFi5sYWNyZS52MS5CdW5kbGVVcGRhdGVIABIzCg9lbnRyaWVzX2NoYW5nZWQYBiABKAsyGC5sYWNyZS52MS5FbnRyaWVzQ2hhbmdlZEgAEiUKBG5vZGUYByABKAsyFS5sYWNyZS52MS5Ob2RlVmVyZGljdEgAQgkKB21lc3NhZ2UipwEKCkF0dGVzdE9wZW4SFQoNcmVzdW1lX29mZnNldBgBIAEoBBIZChFxdW90ZV9pbnRlcnZhbF9tcxgCIAEoDRIYChBwb2xsX2ludGVydmFsX21zGAMgASgNEhQKDHRydXN0X2RvbWFpbhgEIAEoCRIOCgZidW5kbGUYBSADKAwSEQoJc3BpZmZlX2lkGAYgASgJEhQKDG1heF9yZXF1ZXN0cxgHIAEoDSIpCgZOb25jZXMSHwoGbm9uY2VzGAEgAygLMg8ubGFjcmUudjEuTm9uY2UiKwoFTm9uY2USDQoFdmFsdWUYASABKAwSEwoLbGlmZXRpbWVfbXMYAiABKA0iLAoHQW5zd2VycxIhCgdhbnN3ZXJzGAEgAygLMhAubGFjcmUudjEuQW5zd2VyIqABCgZBbnN3ZXISCgoCaWQYASABKAQSKgoKaWRlbnRpdGllcxgCIAEoCzIULmxhY3JlLnYxLklkZW50aXRpZXNIABIkCgdyZWZ1c2FsGAMgASgLMhEubGFjcmUudjEuUmVmdXNhbEgAEi0KDHF1b3RlX25lZWRlZBgEIAEoCzIVLmxhY3JlLnYxLlF1b3RlTmVlZGVkSABCCQoHb3V0Y29tZSJeCgpJZGVudGl0aWVzEiQKBHg1MDkYASADKAsyFi5sYWNyZS52MS5YNTA5SWRlbnRpdHkSFwoPZXZpZGVuY2VfYWdlX21zGAIgASgEEhEKCXNlbGVjdG9ycxgDIAMoCSJmCgxYNTA5SWRlbnRpdHkSEQoJc3BpZmZlX2lkGAEgASgJEhkKEWNlcnRpZmljYXRlX2NoYWluGAIgAygMEhoKEmV4cGlyZXNfYXRfdW5peF9tcxgDIAEoAxIMCgRoaW50GAQgASgJIg0KC1F1b3RlTmVlZGVkIlwKB1JlZnVzYWwSDAoEY29kZRgBIAEoCRIQCghzZW50ZW5jZRgCIAEoCRIiCgd2ZXJkaWN0GAMgASgLMhEubGFjcmUudjEuVmVyZGljdBINCgVyZXRyeRgEIAEoCCJGCgpXaXRoZHJhd2FsEhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIiCgdyZWZ1c2FsGAIgASgLMhEubGFjcmUudjEuUmVmdXNhbCIeCgxCdW5kbGVVcGRhdGUSDgoGYnVuZGxlGAEgAygMIhAKDkVudHJpZXNDaGFuZ2VkIkgKC05vZGVWZXJkaWN0Eh8KBGhvc3QYASABKAsyES5sYWNyZS52MS5WZXJkaWN0EhgKEHZlcmlmaWVkX2VudHJpZXMYAiABKAQyhQEKBE5vZGUSPAoFRW5yb2wSFi5sYWNyZS52MS5FbnJvbFJlcXVlc3QaFy5sYWNyZS52MS5FbnJvbFJlc3BvbnNlKAEwARI/CgZBdHRlc3QSFy5sYWNyZS52MS5BdHRlc3RSZXF1ZXN0GhgubGFjcmUudjEuQXR0ZXN0UmVzcG9uc2UoATABYgZwcm90bzM", [file_lacre_v1_record, file_lacre_v1_verdict]);
+  fileDesc("ChNsYWNyZS92MS9ub2RlLnByb3RvEghsYWNyZS52MSKPAQoMRW5yb2xSZXF1ZXN0EiUKBWhlbGxvGAEgASgLMhQubGFjcmUudjEuRW5yb2xIZWxsb0gAEhMKCWV2ZW50X2xvZxgCIAEoDEgAEg4KBGxpc3QYAyABKAxIABIrCghldmlkZW5jZRgEIAEoCzIXLmxhY3JlLnYxLkVucm9sRXZpZGVuY2VIAEIGCgRzdGVwIogBCgpFbnJvbEhlbGxvEhYKDmVrX2NlcnRpZmljYXRlGAEgASgMEhgKEGVrX2ludGVybWVkaWF0ZXMYAiADKAwSEQoJZWtfcHVibGljGAMgASgMEhEKCWFrX3B1YmxpYxgEIAEoDBILCgNjc3IYBSABKAwSFQoNYWdlbnRfdmVyc2lvbhgGIAEoCSJvCg1FbnJvbFJlc3BvbnNlEi0KCWNoYWxsZW5nZRgBIAEoCzIYLmxhY3JlLnYxLkVucm9sQ2hhbGxlbmdlSAASJwoGcmVzdWx0GAIgASgLMhUubGFjcmUudjEuRW5yb2xSZXN1bHRIAEIGCgRzdGVwIlIKDkVucm9sQ2hhbGxlbmdlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMEg0KBW5vbmNlGAMgASgMImIKDUVucm9sRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIuCgtvYnNlcnZhdGlvbhgDIAEoCzIZLmxhY3JlLnYxLk5vZGVPYnNlcnZhdGlvbiJsCgtFbnJvbFJlc3VsdBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAMoDBIOCgZidW5kbGUYAiADKAwSEQoJc3BpZmZlX2lkGAMgASgJEh8KBGhvc3QYBCABKAsyES5sYWNyZS52MS5WZXJkaWN0IvkCCg1BdHRlc3RSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUubGFjcmUudjEuQXR0ZXN0SGVsbG9IABIjCgRsaXN0GAIgASgLMhMubGFjcmUudjEuTGlzdENodW5rSAASLwoKY29udGFpbmVycxgDIAEoCzIZLmxhY3JlLnYxLkNvbnRhaW5lckNoYW5nZUgAEiYKCGV2aWRlbmNlGAQgASgLMhIubGFjcmUudjEuRXZpZGVuY2VIABIuCghyZXF1ZXN0cxgFIAEoCzIaLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdHNIABIkCgdyZWxlYXNlGAYgASgLMhEubGFjcmUudjEuUmVsZWFzZUgAEjAKC29ic2VydmF0aW9uGAcgASgLMhkubGFjcmUudjEuTm9kZU9ic2VydmF0aW9uSAASLwoNbm9uY2VfcmVxdWVzdBgIIAEoCzIWLmxhY3JlLnYxLk5vbmNlUmVxdWVzdEgAQgkKB21lc3NhZ2UiNwoLQXR0ZXN0SGVsbG8SFQoNYWdlbnRfdmVyc2lvbhgBIAEoCRIRCglldmVudF9sb2cYAiABKAwiKQoJTGlzdENodW5rEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMIkUKD0NvbnRhaW5lckNoYW5nZRISCgpjb250YWluZXJzGAEgAygMEgwKBGdvbmUYAiADKAkSEAoIY29tcGxldGUYAyABKAgikAEKCEV2aWRlbmNlEg0KBW5vbmNlGAEgASgMEg4KBmF0dGVzdBgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSEwoLbGlzdF9sZW5ndGgYBCABKAQSKwoIcmVxdWVzdHMYBSADKAsyGS5sYWNyZS52MS5Xb3JrbG9hZFJlcXVlc3QSEAoIY29uZmlybXMYBiADKAQiPwoQV29ya2xvYWRSZXF1ZXN0cxIrCghyZXF1ZXN0cxgBIAMoCzIZLmxhY3JlLnYxLldvcmtsb2FkUmVxdWVzdCLYAQoPV29ya2xvYWRSZXF1ZXN0EgoKAmlkGAEgASgEEiwKBGtpbmQYAiABKA4yHi5sYWNyZS52MS5Xb3JrbG9hZFJlcXVlc3QuS2luZBIOCgZyZWNvcmQYAyABKAwSDwoHc3ViamVjdBgEIAEoDBIbChNtYXhfZXZpZGVuY2VfYWdlX21zGAUgASgNIk0KBEtpbmQSDwoLVU5TUEVDSUZJRUQQABINCglYNTA5X1NWSUQQARIMCghKV1RfU1ZJRBACEgoKBkJVTkRMRRADEgsKB1ZFUkRJQ1QQBCIWCgdSZWxlYXNlEgsKA2lkcxgBIAMoBCIOCgxOb25jZVJlcXVlc3QivQIKDkF0dGVzdFJlc3BvbnNlEiQKBG9wZW4YASABKAsyFC5sYWNyZS52MS5BdHRlc3RPcGVuSAASIgoGbm9uY2VzGAIgASgLMhAubGFjcmUudjEuTm9uY2VzSAASJAoHYW5zd2VycxgDIAEoCzIRLmxhY3JlLnYxLkFuc3dlcnNIABIqCgp3aXRoZHJhd2FsGAQgASgLMhQubGFjcmUudjEuV2l0aGRyYXdhbEgAEigKBmJ1bmRsZRgFIAEoCzIWLmxhY3JlLnYxLkJ1bmRsZVVwZGF0ZUgAEjMKD2VudHJpZXNfY2hhbmdlZBgGIAEoCzIYLmxhY3JlLnYxLkVudHJpZXNDaGFuZ2VkSAASJQoEbm9kZRgHIAEoCzIVLmxhY3JlLnYxLk5vZGVWZXJkaWN0SABCCQoHbWVzc2FnZSKnAQoKQXR0ZXN0T3BlbhIVCg1yZXN1bWVfb2Zmc2V0GAEgASgEEhkKEXF1b3RlX2ludGVydmFsX21zGAIgASgNEhgKEHBvbGxfaW50ZXJ2YWxfbXMYAyABKA0SFAoMdHJ1c3RfZG9tYWluGAQgASgJEg4KBmJ1bmRsZRgFIAMoDBIRCglzcGlmZmVfaWQYBiABKAkSFAoMbWF4X3JlcXVlc3RzGAcgASgNIikKBk5vbmNlcxIfCgZub25jZXMYASADKAsyDy5sYWNyZS52MS5Ob25jZSIrCgVOb25jZRINCgV2YWx1ZRgBIAEoDBITCgtsaWZldGltZV9tcxgCIAEoDSIsCgdBbnN3ZXJzEiEKB2Fuc3dlcnMYASADKAsyEC5sYWNyZS52MS5BbnN3ZXIioAEKBkFuc3dlchIKCgJpZBgBIAEoBBIqCgppZGVudGl0aWVzGAIgASgLMhQubGFjcmUudjEuSWRlbnRpdGllc0gAEiQKB3JlZnVzYWwYAyABKAsyES5sYWNyZS52MS5SZWZ1c2FsSAASLQoMcXVvdGVfbmVlZGVkGAQgASgLMhUubGFjcmUudjEuUXVvdGVOZWVkZWRIAEIJCgdvdXRjb21lIl4KCklkZW50aXRpZXMSJAoEeDUwORgBIAMoCzIWLmxhY3JlLnYxLlg1MDlJZGVudGl0eRIXCg9ldmlkZW5jZV9hZ2VfbXMYAiABKAQSEQoJc2VsZWN0b3JzGAMgAygJImYKDFg1MDlJZGVudGl0eRIRCglzcGlmZmVfaWQYASABKAkSGQoRY2VydGlmaWNhdGVfY2hhaW4YAiADKAwSGgoSZXhwaXJlc19hdF91bml4X21zGAMgASgDEgwKBGhpbnQYBCABKAkiDQoLUXVvdGVOZWVkZWQiXAoHUmVmdXNhbBIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJEiIKB3ZlcmRpY3QYAyABKAsyES5sYWNyZS52MS5WZXJkaWN0Eg0KBXJldHJ5GAQgASgIIkYKCldpdGhkcmF3YWwSFAoMY29udGFpbmVyX2lkGAEgASgJEiIKB3JlZnVzYWwYAiABKAsyES5sYWNyZS52MS5SZWZ1c2FsIh4KDEJ1bmRsZVVwZGF0ZRIOCgZidW5kbGUYASADKAwiEAoORW50cmllc0NoYW5nZWQiSAoLTm9kZVZlcmRpY3QSHwoEaG9zdBgBIAEoCzIRLmxhY3JlLnYxLlZlcmRpY3QSGAoQdmVyaWZpZWRfZW50cmllcxgCIAEoBDKFAQoETm9kZRI8CgVFbnJvbBIWLmxhY3JlLnYxLkVucm9sUmVxdWVzdBoXLmxhY3JlLnYxLkVucm9sUmVzcG9uc2UoATABEj8KBkF0dGVzdBIXLmxhY3JlLnYxLkF0dGVzdFJlcXVlc3QaGC5sYWNyZS52MS5BdHRlc3RSZXNwb25zZSgBMAFiBnByb3RvMw", [file_lacre_v1_record, file_lacre_v1_verdict]);
 
 /**
  * @generated from message lacre.v1.EnrolRequest
@@ -299,6 +299,12 @@ export type AttestRequest = Message<"lacre.v1.AttestRequest"> & {
      */
     value: NodeObservation;
     case: "observation";
+  } | {
+    /**
+     * @generated from field: lacre.v1.NonceRequest nonce_request = 8;
+     */
+    value: NonceRequest;
+    case: "nonceRequest";
   } | { case: undefined; value?: undefined };
 };
 
@@ -577,6 +583,21 @@ export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
   messageDesc(file_lacre_v1_node, 13);
 
 /**
+ * Asks for nonces: a quote is due, and the agent has none that lives long enough.
+ *
+ * @generated from message lacre.v1.NonceRequest
+ */
+export type NonceRequest = Message<"lacre.v1.NonceRequest"> & {
+};
+
+/**
+ * Describes the message lacre.v1.NonceRequest.
+ * Use `create(NonceRequestSchema)` to create a new message.
+ */
+export const NonceRequestSchema: GenMessage<NonceRequest> = /*@__PURE__*/
+  messageDesc(file_lacre_v1_node, 14);
+
+/**
  * @generated from message lacre.v1.AttestResponse
  */
 export type AttestResponse = Message<"lacre.v1.AttestResponse"> & {
@@ -639,7 +660,7 @@ export type AttestResponse = Message<"lacre.v1.AttestResponse"> & {
  * Use `create(AttestResponseSchema)` to create a new message.
  */
 export const AttestResponseSchema: GenMessage<AttestResponse> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 14);
+  messageDesc(file_lacre_v1_node, 15);
 
 /**
  * @generated from message lacre.v1.AttestOpen
@@ -692,7 +713,7 @@ export type AttestOpen = Message<"lacre.v1.AttestOpen"> & {
  * Use `create(AttestOpenSchema)` to create a new message.
  */
 export const AttestOpenSchema: GenMessage<AttestOpen> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 15);
+  messageDesc(file_lacre_v1_node, 16);
 
 /**
  * @generated from message lacre.v1.Nonces
@@ -709,7 +730,7 @@ export type Nonces = Message<"lacre.v1.Nonces"> & {
  * Use `create(NoncesSchema)` to create a new message.
  */
 export const NoncesSchema: GenMessage<Nonces> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 16);
+  messageDesc(file_lacre_v1_node, 17);
 
 /**
  * @generated from message lacre.v1.Nonce
@@ -735,7 +756,7 @@ export type Nonce = Message<"lacre.v1.Nonce"> & {
  * Use `create(NonceSchema)` to create a new message.
  */
 export const NonceSchema: GenMessage<Nonce> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 17);
+  messageDesc(file_lacre_v1_node, 18);
 
 /**
  * @generated from message lacre.v1.Answers
@@ -752,7 +773,7 @@ export type Answers = Message<"lacre.v1.Answers"> & {
  * Use `create(AnswersSchema)` to create a new message.
  */
 export const AnswersSchema: GenMessage<Answers> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 18);
+  messageDesc(file_lacre_v1_node, 19);
 
 /**
  * @generated from message lacre.v1.Answer
@@ -794,7 +815,7 @@ export type Answer = Message<"lacre.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 19);
+  messageDesc(file_lacre_v1_node, 20);
 
 /**
  * @generated from message lacre.v1.Identities
@@ -823,7 +844,7 @@ export type Identities = Message<"lacre.v1.Identities"> & {
  * Use `create(IdentitiesSchema)` to create a new message.
  */
 export const IdentitiesSchema: GenMessage<Identities> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 20);
+  messageDesc(file_lacre_v1_node, 21);
 
 /**
  * @generated from message lacre.v1.X509Identity
@@ -857,7 +878,7 @@ export type X509Identity = Message<"lacre.v1.X509Identity"> & {
  * Use `create(X509IdentitySchema)` to create a new message.
  */
 export const X509IdentitySchema: GenMessage<X509Identity> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 21);
+  messageDesc(file_lacre_v1_node, 22);
 
 /**
  * @generated from message lacre.v1.QuoteNeeded
@@ -870,7 +891,7 @@ export type QuoteNeeded = Message<"lacre.v1.QuoteNeeded"> & {
  * Use `create(QuoteNeededSchema)` to create a new message.
  */
 export const QuoteNeededSchema: GenMessage<QuoteNeeded> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 22);
+  messageDesc(file_lacre_v1_node, 23);
 
 /**
  * @generated from message lacre.v1.Refusal
@@ -908,7 +929,7 @@ export type Refusal = Message<"lacre.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 23);
+  messageDesc(file_lacre_v1_node, 24);
 
 /**
  * Withdrawn streams and ids are over: the agent releases nothing of them.
@@ -933,7 +954,7 @@ export type Withdrawal = Message<"lacre.v1.Withdrawal"> & {
  * Use `create(WithdrawalSchema)` to create a new message.
  */
 export const WithdrawalSchema: GenMessage<Withdrawal> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 24);
+  messageDesc(file_lacre_v1_node, 25);
 
 /**
  * @generated from message lacre.v1.BundleUpdate
@@ -952,7 +973,7 @@ export type BundleUpdate = Message<"lacre.v1.BundleUpdate"> & {
  * Use `create(BundleUpdateSchema)` to create a new message.
  */
 export const BundleUpdateSchema: GenMessage<BundleUpdate> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 25);
+  messageDesc(file_lacre_v1_node, 26);
 
 /**
  * @generated from message lacre.v1.EntriesChanged
@@ -965,7 +986,7 @@ export type EntriesChanged = Message<"lacre.v1.EntriesChanged"> & {
  * Use `create(EntriesChangedSchema)` to create a new message.
  */
 export const EntriesChangedSchema: GenMessage<EntriesChanged> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 26);
+  messageDesc(file_lacre_v1_node, 27);
 
 /**
  * @generated from message lacre.v1.NodeVerdict
@@ -987,7 +1008,7 @@ export type NodeVerdict = Message<"lacre.v1.NodeVerdict"> & {
  * Use `create(NodeVerdictSchema)` to create a new message.
  */
 export const NodeVerdictSchema: GenMessage<NodeVerdict> = /*@__PURE__*/
-  messageDesc(file_lacre_v1_node, 27);
+  messageDesc(file_lacre_v1_node, 28);
 
 /**
  * A call that the server ends carries a Refusal as error detail where there is a verdict to show.
