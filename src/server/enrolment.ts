@@ -47,7 +47,8 @@ export async function* enrol(
   requests: AsyncIterable<EnrolRequest>,
   context: HandlerContext,
 ): AsyncGenerator<EnrolResponse> {
-  const exporter = context.values.get(PEER)?.exporter ?? new Uint8Array();
+  const peer = context.values.get(PEER);
+  const exporter = peer?.exporter ?? new Uint8Array();
   let leave: (() => void) | undefined;
   try {
     const deadline = performance.now() + LIMITS.enrolmentMs;
@@ -55,6 +56,8 @@ export async function* enrol(
     const hello = await nextStep(incoming, 'hello', performance.now() + LIMITS.helloMs);
     const node = requireInventory(deps, gate, hello);
     leave = gate.enter(node.ekSha256Hex);
+    // The connection lives no longer than this.
+    peer?.widen();
     const claim = verifyClaim(deps, gate.roots, node, hello);
     const challenge = challengeOf(deps);
     yield response({ case: 'challenge', value: { ...credentialOf(claim, challenge), nonce: challenge.nonce } });

@@ -31,6 +31,15 @@ export const LIMITS = {
   attestBytes: 2048,
   signatureBytes: 2048,
   textBytes: 1024,
+  /**
+   * What a peer may send ahead on one stream. What comes at once stays a buffer of the connection for as long as that
+   * lives: thousands of small nodes get little, and who has much to say gets more.
+   */
+  windowBytes: 16 * 1024,
+  wideWindowBytes: 1024 * 1024,
+  /** From so much of the list, or so many containers, on. */
+  wideListBytes: 2 * 1024 * 1024,
+  wideContainers: 32,
   /** TLS connections at once beyond the configured sessions, and from one address. */
   connections: 4096,
   connectionsPerAddress: 64,

@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { createContextKey } from '@connectrpc/connect';
 import { LacreError } from '../lacre-error.ts';
 import { EXPORTER_LABEL } from '../tpm/qualifying-data.ts';
+import { LIMITS } from './limits.ts';
 
 const EXPORTER_BYTES = 32;
 
@@ -15,6 +16,8 @@ export interface NodePeer {
   readonly exporter: Uint8Array;
   readonly certificate: Uint8Array | undefined;
   readonly address: string;
+  /** From now on it may send more ahead (LIMITS.wideWindowBytes). */
+  widen(): void;
   /** Ends the whole connection. */
   close(): void;
 }
@@ -33,10 +36,17 @@ export function peerOf(session: ServerHttp2Session): NodePeer {
   if (socket.isSessionReused()) throw new LacreError('server.protocol', 'a resumed TLS session proves no fresh key');
   const exporter = new Uint8Array(socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0)));
   const raw = socket.getPeerCertificate(false).raw as Buffer | undefined;
+  let isWide = false;
+  const widen = () => {
+    if (isWide || session.destroyed) return;
+    isWide = true;
+    session.settings({ initialWindowSize: LIMITS.wideWindowBytes });
+  };
   return {
     exporter,
     certificate: raw === undefined ? undefined : new Uint8Array(raw),
     address: socket.remoteAddress ?? '',
+    widen,
     close: () => session.destroy(),
   };
 }

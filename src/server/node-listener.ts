@@ -62,7 +62,7 @@ function tlsOptions(deps: ServerDeps) {
     handshakeTimeout: LIMITS.handshakeMs,
     unknownProtocolTimeout: 1,
     maxSessionMemory: 32,
-    settings: { maxConcurrentStreams: 4, initialWindowSize: 1 << 20, maxHeaderListSize: 16 * 1024 },
+    settings: { maxConcurrentStreams: 4, initialWindowSize: LIMITS.windowBytes, maxHeaderListSize: 16 * 1024 },
   } as const;
 }
 

@@ -35,6 +35,8 @@ export interface SessionContext {
   readonly agentVersion: string;
   /** Of this connection (RFC 9266), 32 bytes. */
   readonly exporter: Uint8Array;
+  /** Lets the node send more ahead. */
+  readonly widen: () => void;
   readonly key: VerifiedAttestationKey;
   readonly outbox: Outbox<AttestResponse>;
   readonly nonces: NonceBook;

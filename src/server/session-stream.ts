@@ -48,9 +48,11 @@ export class Session implements OpenSession {
       readonly svid: VerifiedX509Svid;
       readonly exporter: Uint8Array;
       readonly hello: AttestHello;
+      /** Lets the node send more ahead. */
+      readonly widen: () => void;
     },
   ): Session {
-    const { node, svid, exporter, hello } = input;
+    const { node, svid, exporter, hello, widen } = input;
     if (hello.agentVersion.length > LIMITS.textBytes)
       throw new LacreError('server.limit', 'the agent version is too long');
     const key = verifyAttestationKey(parsePublicArea(node.akPublic ?? new Uint8Array()));
@@ -60,6 +62,7 @@ export class Session implements OpenSession {
       deps,
       node,
       exporter,
+      widen,
       key,
       state,
       agentVersion: hello.agentVersion,
@@ -182,6 +185,7 @@ export class Session implements OpenSession {
       case 'list':
         return this.#appendList(message.value);
       case 'containers':
+        if (message.value.containers.length > LIMITS.wideContainers) this.#context.widen();
         await state.changeContainers(message.value);
         return judgeAnew(this.#context);
       case 'observation':
@@ -211,6 +215,7 @@ export class Session implements OpenSession {
         `the list goes on at byte ${state.byteLength}, and a chunk is of ${chunk.offset}`,
       );
     }
+    if (state.byteLength > LIMITS.wideListBytes) this.#context.widen();
     await state.append(chunk.data);
     const concerned = state.takeWorsened();
     if (concerned !== undefined) judgeAnew(this.#context, concerned);

@@ -28,7 +28,8 @@ export async function* attest(
     const hello = await firstHello(incoming);
     // Whoever waited for the hello may have been banned meanwhile, or has another key.
     const { node, svid } = authenticate(deps, peer);
-    const session = Session.open(deps, { node, svid, exporter: peer?.exporter ?? new Uint8Array(), hello });
+    const exporter = peer?.exporter ?? new Uint8Array();
+    const session = Session.open(deps, { node, svid, exporter, hello, widen: () => peer?.widen() });
     registry.open(session);
     try {
       yield* session.run(incoming, context.signal);
