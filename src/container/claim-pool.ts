@@ -19,7 +19,7 @@ export class ClaimPool {
 
   /** Says the same, and holds on to nothing of the message that it was read from. */
   share({ claim, sha256, range }: ClaimedContainer): ClaimedContainer {
-    return { claim: this.#shareClaim(claim), sha256: sha256.slice(), range };
+    return { claim: this.#shareClaim(claim), sha256: new Uint8Array(sha256), range };
   }
 
   /** The same of a caller in this container; undefined: in one that is not held. */
@@ -29,7 +29,7 @@ export class ClaimPool {
       claim: {
         $typeName: claim.$typeName,
         version: claim.version,
-        containerSha256: isCurrent ? container.sha256 : claim.containerSha256.slice(),
+        containerSha256: isCurrent ? container.sha256 : new Uint8Array(claim.containerSha256),
         containerId: container?.claim.id === claim.containerId ? container.claim.id : claim.containerId,
         uid: claim.uid,
         gid: claim.gid,
@@ -103,7 +103,7 @@ export class ClaimPool {
 
   #bytes(bytes: Uint8Array): Uint8Array {
     const key = `bytes ${Buffer.from(bytes).toString('latin1')}`;
-    return (this.#parts.get(key) as Uint8Array | undefined) ?? this.#first(key, bytes.slice());
+    return (this.#parts.get(key) as Uint8Array | undefined) ?? this.#first(key, new Uint8Array(bytes));
   }
 
   /** The first part that had this key. */

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { ownBuffer } from '../bytes/own-buffer.ts';
 import { LacreError } from '../lacre-error.ts';
 import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 
@@ -101,7 +102,7 @@ export class Frame {
     let same = end - start === length;
     for (let i = 0; same && i < length; i++) same = buffer[start + i] === this.#templateBytes[i];
     if (same) return;
-    this.#templateBytes = Buffer.from(buffer.subarray(start, end));
+    this.#templateBytes = ownBuffer(buffer.subarray(start, end));
     this.templateName = this.#templateBytes.toString('latin1');
   }
 

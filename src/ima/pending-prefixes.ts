@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { at } from '../bytes/at.ts';
+import { ownBuffer } from '../bytes/own-buffer.ts';
 import { LacreError } from '../lacre-error.ts';
 import { DIGEST_LENGTH, type PcrBank } from '../tpm/constants.ts';
 import { FoldQueue } from './fold-queue.ts';
@@ -51,8 +52,8 @@ export class PendingPrefixes {
     this.#width = DIGEST_LENGTH[this.bank];
     this.#entries = new PrefixSegments(this.#width);
     this.#bound = bound;
-    this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => Buffer.from(value));
-    this.#now = Buffer.concat(this.#base);
+    this.#base = [start.pcr10, start.pcr13, start.pcr14].map((value) => ownBuffer(value));
+    this.#now = ownBuffer(Buffer.concat(this.#base));
     this.#fold = Buffer.alloc(2 * this.#width);
   }
 

@@ -59,6 +59,8 @@ function tlsOptions(deps: ServerDeps) {
     secureOptions: constants.SSL_OP_NO_TICKET,
     requestCert: true,
     rejectUnauthorized: false,
+    // Protocols that are given as a list are copied for each connection, into memory that is shared with what passes by.
+    ALPNCallback: ({ protocols }: { readonly protocols: readonly string[] }) => protocols.find((name) => name === 'h2'),
     handshakeTimeout: LIMITS.handshakeMs,
     unknownProtocolTimeout: 1,
     maxSessionMemory: 32,

@@ -25,11 +25,7 @@ export async function* attest(
     authenticate(deps, peer);
     registry.requireRoom();
     const incoming = requests[Symbol.asyncIterator]();
-    const hello = await firstHello(incoming);
-    // Whoever waited for the hello may have been banned meanwhile, or has another key.
-    const { node, svid } = authenticate(deps, peer);
-    const exporter = peer?.exporter ?? new Uint8Array();
-    const session = Session.open(deps, { node, svid, exporter, hello, widen: () => peer?.widen() });
+    const session = await openSession(deps, peer, incoming);
     registry.open(session);
     try {
       yield* session.run(incoming, context.signal);
@@ -40,6 +36,19 @@ export async function* attest(
     if (!context.signal.aborted) logEnd(deps, error);
     throw statusOf(error);
   }
+}
+
+/** Of its own, so that nothing of the hello, which holds the event log, is kept for the life of the session. */
+async function openSession(
+  deps: ServerDeps,
+  peer: NodePeer | undefined,
+  incoming: AsyncIterator<AttestRequest>,
+): Promise<Session> {
+  const hello = await firstHello(incoming);
+  // Whoever waited for the hello may have been banned meanwhile, or has another key.
+  const { node, svid } = authenticate(deps, peer);
+  const exporter = peer?.exporter ?? new Uint8Array();
+  return Session.open(deps, { node, svid, exporter, hello, widen: () => peer?.widen() });
 }
 
 /** Codes: server.node.unauthenticated, server.node.missing, server.node.banned, identity.*. */
