@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Selector } from '../appraisal/selector/selector.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { DriftWatch } from './drift-watch.ts';
-import { missingOf, selectorValues } from './workload-selectors.ts';
+import { RequiredOfAll, selectorValues } from './workload-selectors.ts';
 import { judgePid, refusalText, type VerdictDeps } from './workload-verdict.ts';
 
 export interface WorkloadAnswerDeps {
@@ -19,10 +19,12 @@ const MAX_TOLD = 4096;
 /** What SPIRE is answered about a process: its selectors, or none. */
 export class WorkloadAnswer {
   readonly #deps: WorkloadAnswerDeps;
+  readonly #required: RequiredOfAll;
   readonly #told = new Map<string, number>();
 
   constructor(deps: WorkloadAnswerDeps) {
     this.#deps = deps;
+    this.#required = new RequiredOfAll(deps.require);
   }
 
   /**
@@ -31,7 +33,7 @@ export class WorkloadAnswer {
    * Codes: spire.workload.pid, agent.caller.*, agent.workload.unattested, agent.session.lost.
    */
   async of(pid: number): Promise<string[]> {
-    const { judging, drift, require } = this.#deps;
+    const { judging, drift } = this.#deps;
     // SPIRE's health check: the agent asks for itself, in no container, and a fault of every attestor means ill to it.
     if (pid === process.ppid) return [];
     if (!Number.isInteger(pid) || pid <= 0) throw new LacreError('spire.workload.pid', `${pid} is no process's pid`);
@@ -39,7 +41,7 @@ export class WorkloadAnswer {
     const { containerId } = verdict;
     if (!('id' in verdict)) return this.#refused(pid, containerId, refusalText(verdict.refusal));
     drift.hold(verdict);
-    const missing = missingOf(require, verdict.selectors);
+    const missing = this.#required.missing(verdict.selectors);
     if (missing !== undefined) return this.#refused(pid, containerId, `it is trusted, but ${missing}`);
     return selectorValues(verdict.selectors);
   }

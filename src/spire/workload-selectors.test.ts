@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { missingOf, selectorValues } from './workload-selectors.ts';
+import type { Selector } from '../appraisal/selector/selector.ts';
+import { RequiredOfAll, selectorValues } from './workload-selectors.ts';
 
 const OWN = [
   `lacre:image:sha256:${'1'.repeat(64)}`,
@@ -15,6 +16,8 @@ const OWN = [
   'docker:label:tier:web',
   'unix:uid:0',
 ];
+const missingOf = (require: readonly Selector[], selectors: readonly string[]) =>
+  new RequiredOfAll(require).missing(selectors);
 const require = (...values: string[]) => values.map((value) => ({ type: 'lacre', value }));
 
 test('SPIRE gets each rung that a stricter one fulfils, docker’s forms, and no uid', () => {

@@ -1,4 +1,4 @@
-import { missesOf, requirementsOf } from '../appraisal/selector/requirement.ts';
+import { missesOf, type Requirements, requirementsOf } from '../appraisal/selector/requirement.ts';
 import { isLadder, LADDERS, type Selector } from '../appraisal/selector/selector.ts';
 
 const OWN = 'lacre:';
@@ -9,36 +9,48 @@ const DOCKER = 'docker:';
  * `docker:…`. unix:… is left to SPIRE's own attestor. SPIRE only compares, so a rung of a ladder stands for all below it.
  */
 export function selectorValues(selectors: readonly string[]): string[] {
-  const values = selectors.flatMap((selector) => {
-    if (selector.startsWith(OWN)) return withLowerRungs(selector.slice(OWN.length));
-    return selector.startsWith(DOCKER) ? [selector] : [];
-  });
-  return [...new Set(values)].sort();
+  const values = new Set<string>();
+  for (const selector of selectors) {
+    if (selector.startsWith(DOCKER)) values.add(selector);
+    else if (selector.startsWith(OWN)) {
+      for (const value of RUNGS.get(selector) ?? [selector.slice(OWN.length)]) values.add(value);
+    }
+  }
+  return [...values].sort();
 }
 
-function withLowerRungs(value: string): string[] {
-  const colon = value.indexOf(':');
-  const kind = value.slice(0, colon);
-  if (!isLadder(kind)) return [value];
-  const rungs: readonly string[] = LADDERS[kind];
-  const at = rungs.indexOf(value.slice(colon + 1));
-  return at < 0 ? [value] : rungs.slice(0, at + 1).map((rung) => `${kind}:${rung}`);
-}
+/** Of each rung as Lacre has it: it and those below it, as SPIRE gets them. */
+const RUNGS: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries(LADDERS).flatMap(([kind, rungs]) => {
+    const values = rungs.map((rung) => `${kind}:${rung}`);
+    return values.map((value, at) => [OWN + value, values.slice(0, at + 1)] as const);
+  }),
+);
 
-/**
- * What a trusted workload lacks of what the plugin requires of all: a sentence, or undefined. Ladders are compared, and
- * a host of grade open or a caller by exec is accepted only where `require` says so; everything else must be there.
- */
-export function missingOf(require: readonly Selector[], selectors: readonly string[]): string | undefined {
-  const own = new Set(selectors);
-  const misses = missesOf(requirementsOf([{ selectors: require }]), own, 0).map(
-    ({ what, required, found }) => `${what} is ${found}, and ${required} is required`,
-  );
-  const absent = require
-    .filter(({ value }) => !isCompared(value) && !own.has(OWN + value))
-    .map(({ value }) => `${value} is required`);
-  const all = [...misses, ...absent];
-  return all.length === 0 ? undefined : all.join('; ');
+/** What the plugin requires of all workloads, read once. */
+export class RequiredOfAll {
+  readonly #requirements: Requirements;
+  /** Selectors that are only looked for. */
+  readonly #present: readonly string[];
+
+  constructor(require: readonly Selector[]) {
+    this.#requirements = requirementsOf([{ selectors: require }]);
+    this.#present = require.map(({ value }) => value).filter((value) => !isCompared(value));
+  }
+
+  /**
+   * What a trusted workload lacks: a sentence, or undefined. Ladders are compared, and a host of grade open or a caller by
+   * exec is accepted only where it is required so; everything else must be there.
+   */
+  missing(selectors: readonly string[]): string | undefined {
+    const own = new Set(selectors);
+    const misses = missesOf(this.#requirements, own, 0).map(
+      ({ what, required, found }) => `${what} is ${found}, and ${required} is required`,
+    );
+    const absent = this.#present.filter((value) => !own.has(OWN + value)).map((value) => `${value} is required`);
+    const all = [...misses, ...absent];
+    return all.length === 0 ? undefined : all.join('; ');
+  }
 }
 
 function isCompared(value: string): boolean {
