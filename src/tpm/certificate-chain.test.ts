@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
+import { AsnConvert, AsnSerializer, OctetString } from '@peculiar/asn1-schema';
 import {
   AuthorityKeyIdentifier,
+  Certificate,
   Extension,
   id_ce_authorityKeyIdentifier,
   id_ce_subjectKeyIdentifier,
@@ -123,6 +124,17 @@ test('a certificate that states another key of its issuer than this one is not b
   };
   assert.equal(chainOf({ leaf: leaf(1), roots: [issuer] }), 'leaf a');
   assert.equal(errorOf({ leaf: leaf(9), roots: [issuer] }).code, CHAIN);
+});
+
+test('a configured root that cannot be read stands in the way of no other', () => {
+  const root = ca('root');
+  const other = ca('other');
+  const twice = AsnConvert.parse(other.certificate, Certificate);
+  const { extensions } = twice.tbsCertificate;
+  extensions?.push(...extensions);
+  const strange = { ...other, certificate: new Uint8Array(AsnSerializer.serialize(twice)) };
+  assert.equal(chainOf({ leaf: leafOf(root), roots: [strange, root] }), 'leaf root');
+  assert.equal(errorOf({ leaf: leafOf(other), roots: [strange, root] }).code, 'tpm.endorsement.certificate');
 });
 
 test('an issuer with an extended key usage needs that of EK certificates, or any', () => {
