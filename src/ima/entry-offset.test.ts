@@ -38,12 +38,16 @@ for (const [what, entry] of wrong) {
   });
 }
 
-test('an entry that begins in a chunk where the chunk begins in the list is no first entry', () => {
+test('what a list begins with alone tells how long its template digests are, whatever a chunk begins with', () => {
   const wide = Buffer.concat([
     Buffer.from(first).subarray(0, 24),
     Buffer.alloc(12, 9),
     Buffer.from(first).subarray(24),
   ]);
-  assert.equal(new ListReplay(ZERO).append(wide).length, 1, 'as the first one it is read');
+  assert.equal(new ListReplay(ZERO).append(wide).length, 1, 'as the first entry it is read');
   assert.equal(offsetOf(first, concat(first, wide)), 2 * first.length);
+  const signed = Buffer.from(listEntry({ rest: [new Uint8Array(200)] }));
+  const half = signed.length / 2;
+  signed.write('\x07\0\0\0evm', half + 36, 'latin1');
+  assert.equal(offsetOf(signed.subarray(0, half), concat(signed.subarray(half), wide)), signed.length);
 });

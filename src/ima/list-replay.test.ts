@@ -166,7 +166,8 @@ test('the order of two entries of different PCRs is a claim: each PCR alone is p
 });
 
 test('no prefix explains the quote when any byte that the kernel hashed is changed', () => {
-  for (let offset = 0; offset < sealedList.length; offset += 61) {
+  const last = ends.at(-2) ?? 0;
+  for (let offset = 0; offset < sealedList.length; offset += offset < last ? 509 : 7) {
     const list = Buffer.from(sealedList);
     list[offset] = (list[offset] ?? 0) ^ 0x01;
     let proven = false;
@@ -257,7 +258,7 @@ test('however the list is cut into chunks, and whenever quotes come: the same en
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 

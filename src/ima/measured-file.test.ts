@@ -34,6 +34,8 @@ test('digests of other lengths, and none', () => {
   }
   const none = MeasuredFile.of('/a', { fileDigest: undefined, digestState: 'zero' });
   assert.deepEqual([none.hex, none.algorithm, none.fileDigest, none.key], ['', '', undefined, '/a']);
+  const long = '/a'.repeat(40);
+  assert.equal(MeasuredFile.of(long, { fileDigest: undefined, digestState: 'refused' }).place, -1);
 });
 
 test('a buffer and a name that is not plain are searched for by their text', () => {

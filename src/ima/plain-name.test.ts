@@ -20,7 +20,7 @@ test('a name is plain just where the list spells it as it is, and it has no spac
       assert.ok(hash < 2 ** 31 && Number.isInteger(hash));
       assert.equal(hash, plainNameHash(Buffer.from(name), 0, name.length), 'wherever it lies');
     }),
-    { numRuns: 5000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -42,9 +42,9 @@ test('names of files have numbers of their own', () => {
     assert.equal(new Set(numbers).size, length + 1, `${length} characters`);
   }
   const seen = new Set<number>();
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < 5000; i++) {
     const name = Buffer.from(`/usr/lib/python3/dist-packages/module_${i}/__init__.py`);
     seen.add(plainNameHash(name, 0, name.length));
   }
-  assert.ok(seen.size > 19_950, `${seen.size}`);
+  assert.ok(seen.size > 4990, `${seen.size}`);
 });
