@@ -56,7 +56,6 @@ export async function applyLayer(build: ImageBuild, layer: number, archive: Asyn
       await applyEntry(build, layer, entry);
       entry.resume();
     }
-    await feeding;
   } catch (cause) {
     if (cause instanceof LacreError) throw cause;
     throw malformedImage('a layer is no tar archive, or is damaged', cause);
@@ -78,7 +77,10 @@ async function applyEntry(build: ImageBuild, layer: number, entry: Entry): Promi
   if (parts.slice(0, -1).some((part) => part.startsWith(WHITEOUT)))
     throw malformedImage('a folder is named as a whiteout');
   if (name.startsWith(WHITEOUT)) return applyWhiteout(build, layer, parts.slice(0, -1), name);
-  if (header.type === 'directory') return build.tree.putDirectory(parts, layer);
+  if (header.type === 'directory') {
+    build.tree.putDirectory(parts, layer);
+    return;
+  }
   if (header.type === 'file' || header.type === 'contiguous-file') {
     const file = await readFileNode(entry, header, layer, KEPT_FILES.has(parts.join('/')) && size <= KEPT_BYTES);
     return putNode(build, parts, file);
@@ -112,7 +114,7 @@ function applyWhiteout(build: ImageBuild, layer: number, folder: readonly string
     build.tree.opaque(folder, layer);
     return;
   }
-  if (name.startsWith('.wh..wh.')) return; // left by aufs: .wh..wh.aufs, .wh..wh.plnk, .wh..wh.orph
+  // What aufs leaves (.wh..wh.aufs, .wh..wh.plnk, .wh..wh.orph) hides names that nothing has.
   const hidden = name.slice(WHITEOUT.length);
   if (hidden === '' || hidden === '.' || hidden === '..')
     throw malformedImage(`${JSON.stringify(name)} hides nothing that can be named`);
@@ -121,12 +123,12 @@ function applyWhiteout(build: ImageBuild, layer: number, folder: readonly string
 
 async function readFileNode(entry: Entry, header: TarHeader, layer: number, keep: boolean): Promise<FileNode> {
   const hash = createHash('sha256');
-  const chunks: Uint8Array[] = [];
+  const kept: Uint8Array[] | undefined = keep ? [] : undefined;
   for await (const chunk of entry as AsyncIterable<Uint8Array>) {
     hash.update(chunk);
-    if (keep) chunks.push(chunk);
+    kept?.push(chunk);
   }
-  const content = keep ? new Uint8Array(Buffer.concat(chunks)) : undefined;
+  const content = kept && new Uint8Array(Buffer.concat(kept));
   return { kind: 'file', layer, sha256: new Uint8Array(hash.digest()), mode: Number(header.mode) & 0o7777, content };
 }
 

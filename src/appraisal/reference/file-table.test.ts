@@ -103,14 +103,14 @@ test('100,000 files: encoded, decoded and looked up in moments', () => {
     sha256: digest,
     mode: 0o644,
   }));
-  const start = performance.now();
+  const before = process.cpuUsage();
   const block = FileTable.of(files).encode();
   const table = FileTable.decode(block);
   for (const file of files) assert.ok(table.get(file.path));
-  const elapsedMs = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
   assert.equal(table.size, files.length);
   assert.ok(block.length < 10_000_000, `${block.length} bytes`);
-  assert.ok(elapsedMs < 20_000, `${elapsedMs} ms`);
+  assert.ok(user + system < 20_000_000, `${user + system} \u00b5s of the processor`);
 });
 
 test('paths are found as the kernel spells them, with underscores for spaces and bytes for what cannot be printed', () => {

@@ -2,89 +2,29 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { type Header, pack } from 'tar-stream';
 import { sha256Hex } from '../../bytes/sha256.ts';
 import { LacreError } from '../../lacre-error.ts';
 import { FileTable } from './file-table.ts';
 import { flattenImage, type OciSource } from './flatten-image.ts';
 import { FLATTEN_LIMITS } from './flatten-limits.ts';
-import { type ImageReference, imageReferenceMessage, imageReferenceOf } from './image-reference.ts';
-
-type Name = [header: Partial<Header> & { name: string; pax?: Record<string, string> }, content?: string];
-type Compression = (tar: Uint8Array) => Uint8Array;
-
-const gzip: Compression = (tar) => gzipSync(tar);
-const none: Compression = (tar) => tar;
-
-async function tarOf(names: Name[]): Promise<Uint8Array> {
-  const archive = pack();
-  for (const [header, content] of names) archive.entry({ mode: 0o755, ...header }, content ?? '');
-  archive.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of archive as AsyncIterable<Uint8Array>) chunks.push(chunk);
-  return new Uint8Array(Buffer.concat(chunks));
-}
-
-interface Facts {
-  readonly process?: Record<string, unknown>;
-  readonly compress?: Compression;
-  readonly mangle?: (layers: Uint8Array[]) => Uint8Array[];
-}
-
-/** An image in memory, in pieces of 1000 bytes. */
-async function imageOf(layers: Name[][], { process = {}, compress = gzip, mangle }: Facts = {}): Promise<OciSource> {
-  const tars = await Promise.all(layers.map(tarOf));
-  return imageOfTars(tars, process, compress, mangle);
-}
-
-function imageOfTars(
-  tars: Uint8Array[],
-  process: object = {},
-  compress: Compression = gzip,
-  mangle: Facts['mangle'] = (l) => l,
-): OciSource {
-  const blobs = tars.map(compress);
-  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-  const config = json({
-    config: process,
-    rootfs: { type: 'layers', diff_ids: tars.map((tar) => `sha256:${sha256Hex(tar)}`) },
-  });
-  const described = blobs.map((blob) => ({ digest: `sha256:${sha256Hex(blob)}`, size: blob.length }));
-  const manifest = json({
-    schemaVersion: 2,
-    config: { digest: `sha256:${sha256Hex(config)}`, size: config.length },
-    layers: described,
-  });
-  const byDigest = new Map(mangle(blobs).map((blob, i) => [described[i]?.digest, blob]));
-  return {
-    manifest,
-    config,
-    names: ['test:1'],
-    async *openLayer(digest) {
-      const blob = byDigest.get(digest) ?? new Uint8Array();
-      for (let at = 0; at < blob.length; at += 1000) yield blob.subarray(at, at + 1000);
-    },
-  };
-}
-
-async function filesOf(...layers: Name[][]): Promise<Record<string, string>> {
-  return contents(await flattenImage(await imageOf(layers)), layers);
-}
-
-/** path → content, by looking the digests up among what was put in. */
-function contents(image: ImageReference, layers: Name[][]): Record<string, string> {
-  const known = new Map(
-    layers.flat().map(([, content = '']) => [sha256Hex(new TextEncoder().encode(content)), content]),
-  );
-  return Object.fromEntries(
-    [...image.files].map((file) => [file.path, known.get(Buffer.from(file.sha256).toString('hex')) ?? '?']),
-  );
-}
-
-const dir = (name: string): Name => [{ name, type: 'directory' }];
-const file = (name: string, content: string): Name => [{ name }, content];
-const symlink = (name: string, linkname: string): Name => [{ name, type: 'symlink', linkname }];
-const hardLink = (name: string, linkname: string): Name => [{ name, type: 'link', linkname }];
+import {
+  type Compression,
+  dir,
+  type Facts,
+  file,
+  filesOf,
+  gzip,
+  hardLink,
+  headerOf,
+  imageOf,
+  imageOfTars,
+  mendChecksum,
+  type TarName as Name,
+  none,
+  symlink,
+  tarOf,
+} from './image-fixture.ts';
+import { imageReferenceMessage, imageReferenceOf } from './image-reference.ts';
 
 test('later layers replace, whiteouts and opaque folders hide lower layers only', async () => {
   const lower = [
@@ -186,14 +126,6 @@ test('devices and pipes are no files, and stand in the way of what lies below', 
     await assert.rejects(filesOf([node, file('x/a', '1')]), { code: 'appraisal.image.malformed' });
   }
 });
-
-/** The one header of an archive, changed. */
-async function headerOf(name: Name, change: (tar: Buffer) => void): Promise<Record<string, string>> {
-  const tar = Buffer.from(await tarOf([name]));
-  change(tar);
-  mendChecksum(tar, 0);
-  return contents(await flattenImage(imageOfTars([new Uint8Array(tar)])), []);
-}
 
 test('what is no file has no bytes, and a kind that is not known is refused', async () => {
   const sized = headerOf(symlink('a', 'b'), (tar) => tar.write('00000001000\0', 124, 'latin1'));
@@ -503,10 +435,3 @@ test('a size that is no number is refused, and does not wait for ever', { timeou
     );
   }
 });
-
-/** Makes a damaged header pass as a header. */
-function mendChecksum(tar: Buffer, at: number): void {
-  tar.fill(0x20, at + 148, at + 156);
-  const sum = tar.subarray(at, at + 512).reduce((a, b) => a + b, 0);
-  tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
-}

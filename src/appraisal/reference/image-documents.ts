@@ -6,11 +6,7 @@ const TEXTS = z
   .array(z.string())
   .nullish()
   .transform((texts) => texts ?? []);
-const DESCRIPTOR = z.object({
-  mediaType: z.string().max(256).default(''),
-  digest: DIGEST,
-  size: z.number().int().nonnegative(),
-});
+const DESCRIPTOR = z.object({ digest: DIGEST, size: z.number().int().nonnegative() });
 
 const MANIFEST = z.object({ schemaVersion: z.literal(2), config: DESCRIPTOR, layers: z.array(DESCRIPTOR) });
 const CONFIG = z.object({

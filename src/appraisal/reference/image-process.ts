@@ -1,6 +1,6 @@
 import { pathText } from '../../container/path-text.ts';
 import { LacreError } from '../../lacre-error.ts';
-import { type FileNode, type ImageTree, toByteString } from './image-tree.ts';
+import { type ImageTree, toByteString } from './image-tree.ts';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -35,40 +35,43 @@ export function resolveEntrypoint(
  * a name is not in them. Without a user: "0:0". OCI image-spec, config.md.
  */
 export function resolveUser(tree: ImageTree, user: string): string {
-  const [name = '', group] = user.split(':', 2);
-  const account = name === '' ? ['root', 'x', '0', '0'] : findRow(contentOf(tree, '/etc/passwd'), name);
-  const uid = /^\d+$/.test(name) ? name : account?.[2];
-  const gid =
-    group === undefined || group === ''
-      ? (account?.[3] ?? (uid === undefined ? undefined : '0'))
-      : groupId(tree, group);
-  return uid === undefined || gid === undefined ? user : `${Number(uid)}:${Number(gid)}`;
+  const [name = '', group = ''] = user.split(':');
+  const account = accountOf(tree, name);
+  const gid = group === '' ? account?.gid : groupId(tree, group);
+  return account === undefined || gid === undefined ? user : `${account.uid}:${gid}`;
 }
 
 function* candidates(program: string, path: string, workingDir: string): Generator<string> {
-  const base = workingDir === '' ? '/' : workingDir;
   if (program.startsWith('/')) yield program;
-  else if (program.includes('/')) yield `${base}/${program}`;
+  else if (program.includes('/')) yield `${workingDir}/${program}`;
   else
-    for (const folder of path.split(':')) yield `${folder.startsWith('/') ? folder : `${base}/${folder}`}/${program}`;
+    for (const folder of path.split(':'))
+      yield `${folder.startsWith('/') ? folder : `${workingDir}/${folder}`}/${program}`;
 }
 
-function groupId(tree: ImageTree, group: string): string | undefined {
-  return /^\d+$/.test(group) ? group : findRow(contentOf(tree, '/etc/group'), group)?.[2];
+/** The row of a user's name or number; the group is 0 where none is told. */
+function accountOf(tree: ImageTree, name: string): { uid: number; gid: number } | undefined {
+  if (name === '') return { uid: 0, gid: 0 };
+  const [, , uid, gid = ''] = findRow(contentOf(tree, '/etc/passwd'), name) ?? [];
+  if (isNumber(name)) return { uid: Number(name), gid: isNumber(gid) ? Number(gid) : 0 };
+  return isNumber(uid) && (gid === '' || isNumber(gid)) ? { uid: Number(uid), gid: Number(gid) } : undefined;
+}
+
+function groupId(tree: ImageTree, group: string): number | undefined {
+  const id = isNumber(group) ? group : findRow(contentOf(tree, '/etc/group'), group)?.[2];
+  return isNumber(id) ? Number(id) : undefined;
+}
+
+function isNumber(text: string | undefined): boolean {
+  return /^\d+$/.test(String(text));
 }
 
 /** The row of a colon-separated table with this name, or with this number in its third column. */
 function findRow(table: string, key: string): string[] | undefined {
   const rows = table.split('\n').map((line) => line.split(':'));
-  const found = rows.find((row) => row[0] === key) ?? rows.find((row) => row[2] === key);
-  return found !== undefined &&
-    /^\d+$/.test(found[2] ?? '') &&
-    found.slice(3, 4).every((gid) => /^\d*$/.test(gid) || found.length === 4)
-    ? found
-    : undefined;
+  return rows.find((row) => row[0] === key) ?? rows.find((row) => row[2] === key);
 }
 
 function contentOf(tree: ImageTree, path: string): string {
-  const content: FileNode['content'] = tree.resolveFile(path)?.file.content;
-  return content === undefined ? '' : new TextDecoder().decode(content);
+  return new TextDecoder().decode(tree.resolveFile(path)?.file.content);
 }

@@ -26,7 +26,6 @@ interface OtherNode {
 
 export interface DirectoryNode {
   readonly kind: 'directory';
-  layer: number;
   readonly name: string;
   readonly parent: DirectoryNode | undefined;
   readonly depth: number;
@@ -50,7 +49,7 @@ const MAX_SYMLINKS = 40; // Linux: MAXSYMLINKS
  * a byte, "latin1"), so that no two of them become one.
  */
 export class ImageTree {
-  readonly root: DirectoryNode = directory('', undefined, 0);
+  readonly root: DirectoryNode = directory('', undefined);
   readonly #limits: FlattenLimits;
 
   constructor(limits: FlattenLimits) {
@@ -65,12 +64,11 @@ export class ImageTree {
   }
 
   /** A folder: keeps one that is there with what it holds, replaces anything else. */
-  putDirectory(parts: readonly string[], layer: number): void {
-    if (parts.length === 0) return;
+  putDirectory(parts: readonly string[], layer: number): DirectoryNode {
+    if (parts.length === 0) return this.root;
     const { folder } = this.#place(parts, layer);
     const present = folder.children.get(lastOf(parts));
-    if (present?.kind === 'directory') present.layer = layer;
-    else this.#makeDirectory(folder, lastOf(parts), layer);
+    return present?.kind === 'directory' ? present : this.#makeDirectory(folder, lastOf(parts));
   }
 
   /** The node that a hard link names: not a folder, its last part not followed. */
@@ -91,22 +89,21 @@ export class ImageTree {
 
   /** Hides all that lower layers have in a folder (opaque whiteout). */
   opaque(parts: readonly string[], layer: number): void {
-    this.putDirectory(parts, layer);
-    const { folder } = this.#place([...parts, ''], layer);
-    for (const name of [...folder.children.keys()]) prune(folder, name, layer);
+    const folder = this.putDirectory(parts, layer);
+    for (const name of folder.children.keys()) prune(folder, name, layer);
   }
 
   /** The regular file that a path leads to, symlinks followed, with its real path; undefined where there is none. */
   resolveFile(path: string): { path: string; file: FileNode } | undefined {
     let pending = path;
     for (let hops = 0; hops <= MAX_SYMLINKS; hops++) {
-      const parts = pending.split('/').filter((part) => part !== '' && part !== '.');
+      const parts = pending.split('/');
+      const name = lastOf(parts); // "", "." and ".." are no names of a file
       const folder = this.#walk(parts.slice(0, -1), undefined)?.folder;
-      const name = parts.at(-1);
-      const node = name === undefined || name === '..' ? undefined : folder?.children.get(name);
-      if (folder === undefined || name === undefined || node === undefined) return undefined;
-      if (node.kind === 'file') return { path: `${pathOf(folder)}/${name}`, file: node };
-      if (node.kind !== 'symlink') return undefined;
+      if (folder === undefined) return undefined;
+      const node = folder.children.get(name);
+      if (node?.kind === 'file') return { path: `${pathOf(folder)}/${name}`, file: node };
+      if (node?.kind !== 'symlink') return undefined;
       pending = node.target.startsWith('/') ? node.target : `${pathOf(folder)}/${node.target}`;
     }
     return undefined;
@@ -148,7 +145,7 @@ export class ImageTree {
       const node = folder.children.get(part);
       if (node === undefined) {
         if (layer === undefined) return undefined;
-        folder = this.#makeDirectory(folder, part, layer);
+        folder = this.#makeDirectory(folder, part);
       } else if (node.kind === 'directory') folder = node;
       else if (node.kind === 'symlink') {
         if (++hops > MAX_SYMLINKS)
@@ -164,9 +161,9 @@ export class ImageTree {
     return { folder, throughLower };
   }
 
-  #makeDirectory(parent: DirectoryNode, name: string, layer: number): DirectoryNode {
+  #makeDirectory(parent: DirectoryNode, name: string): DirectoryNode {
     if (parent.depth >= this.#limits.depth) throw oversized(`folders lie more than ${this.#limits.depth} deep`);
-    const made = directory(name, parent, layer);
+    const made = directory(name, parent);
     parent.children.set(name, made);
     return made;
   }
@@ -177,8 +174,8 @@ export function toByteString(text: string): string {
   return Buffer.from(text).toString('latin1');
 }
 
-function directory(name: string, parent: DirectoryNode | undefined, layer: number): DirectoryNode {
-  return { kind: 'directory', name, parent, layer, depth: (parent?.depth ?? 0) + 1, children: new Map() };
+function directory(name: string, parent: DirectoryNode | undefined): DirectoryNode {
+  return { kind: 'directory', name, parent, depth: (parent?.depth ?? 0) + 1, children: new Map() };
 }
 
 function pathOf(folder: DirectoryNode): string {
@@ -187,12 +184,12 @@ function pathOf(folder: DirectoryNode): string {
   return names.length === 0 ? '' : `/${names.reverse().join('/')}`;
 }
 
-/** Removes what is of layers below `layer`; a folder stays where something of this layer is in it. */
+/** Removes what is of layers below `layer`. Folders stay: an empty one shows no file. */
 function prune(folder: DirectoryNode, name: string, layer: number): void {
   const node = folder.children.get(name);
   if (node === undefined) return;
-  if (node.kind === 'directory') for (const child of [...node.children.keys()]) prune(node, child, layer);
-  if (node.layer < layer && (node.kind !== 'directory' || node.children.size === 0)) folder.children.delete(name);
+  if (node.kind === 'directory') for (const child of node.children.keys()) prune(node, child, layer);
+  else if (node.layer < layer) folder.children.delete(name);
 }
 
 function lastOf(parts: readonly string[]): string {

@@ -22,7 +22,7 @@ export async function pump(source: AsyncIterable<Uint8Array>, sink: Sink): Promi
       const drained = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      if (!sink.write(chunk) && !sink.destroyed) await drained;
+      if (!sink.write(chunk)) await drained;
     }
     if (!sink.destroyed) sink.end(null);
   } catch (error) {

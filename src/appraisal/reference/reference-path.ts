@@ -9,11 +9,7 @@ const MAX_PATH_TEXT = 4 * MAX_PATH_BYTES;
 /** Throws appraisal.files.malformed unless a reference path is absolute, without empty, "." and ".." parts, and not too long. */
 export function checkReferencePath(path: string): void {
   const faulty =
-    !path.startsWith('/') ||
-    path.length >= MAX_PATH_TEXT ||
-    path.endsWith('/') ||
-    path.includes('\0') ||
-    /\/(\.{0,2})(\/|$)/.test(path);
+    !path.startsWith('/') || path.length >= MAX_PATH_TEXT || path.includes('\0') || /\/(\.{0,2})(\/|$)/.test(path);
   if (faulty) {
     throw new LacreError(
       'appraisal.files.malformed',
