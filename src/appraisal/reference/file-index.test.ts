@@ -54,11 +54,7 @@ test('files that crowd one place: some are left out, none is taken for another',
   const files = Array.from({ length: 200 }, () => ({ ...(crowd.next().value ?? assert.fail()), mode: 0o755 }));
   const table = FileTable.of(files.slice(0, 100));
   const held = files.map((file) => table.index.holds(fileOf(file)));
-  assert.ok(
-    held.slice(0, 100).some((holds) => !holds),
-    'not all have a slot',
-  );
-  assert.ok(held.slice(0, 100).filter((holds) => holds).length >= 32);
+  assert.equal(held.slice(0, 100).filter((holds) => holds).length, 64, 'not all have a slot');
   assert.ok(held.slice(100).every((holds) => !holds));
   for (const file of files.slice(0, 100)) assert.ok(table.has(file.path, toHex(file.sha256)), 'the table has them all');
 });
@@ -76,6 +72,36 @@ test('two names of one number, with one content: one is not the other', () => {
     const { index } = FileTable.of([row(other, 'x')]);
     assert.deepEqual([index.holds(one), index.holds(two)], [true, false]);
     return;
+  }
+});
+
+test('a row is its name and all of its digest, whatever place it is looked for at', () => {
+  const file = fileOf(row('/a'));
+  const { index } = FileTable.of([row('/a')]);
+  const key = Buffer.from(file.key, 'latin1');
+  const found = (other: Buffer) => index.find(other, 0, KEY_NAME_AT, other.length, file.place) !== undefined;
+  assert.ok(found(key));
+  for (const at of [0, 1, 30, 31, key.length - 1]) {
+    const other = Buffer.from(key);
+    other[at] = (other[at] ?? 0) ^ 1;
+    assert.ok(!found(other), `byte ${at}`);
+  }
+  assert.ok(!found(key.subarray(0, -1)));
+  assert.ok(!found(Buffer.concat([key, Buffer.from('b')])));
+});
+
+test('a file whose place is 0 is found like any other', () => {
+  const { value } = crowdedFiles(0).next();
+  const file = fileOf(value ?? assert.fail());
+  assert.equal(file.place, 0);
+  assert.ok(FileTable.of([{ ...value, mode: 0 }]).index.holds(file));
+  assert.ok(!FileTable.of([row('/a')]).index.holds(file));
+});
+
+test('a name that is not plain is left to the table', () => {
+  for (const name of ['/caf\u00e9', '/c\\x09']) {
+    const [table, file] = [FileTable.of([row(name)]), fileOf(row(name))];
+    assert.deepEqual([file.place, table.index.holds(file), table.has(name, file.hex)], [-1, false, true]);
   }
 });
 

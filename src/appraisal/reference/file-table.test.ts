@@ -11,6 +11,7 @@ const row = (path: string, content = path, mode = 0o644): ReferenceFile => ({
   sha256: sha256(text(content)),
   mode,
 });
+const faulty = { code: 'appraisal.files.malformed' };
 const part = fc
   .string({ minLength: 1, maxLength: 6 })
   .filter((name) => !/[/ \p{Cc}\u2028\u2029]|^\.{1,2}$/u.test(name) && name.isWellFormed());
@@ -84,9 +85,90 @@ test('damaged tables are refused, never read wrongly', () => {
   const none = Uint8Array.from([...FileTable.EMPTY.encode(), 0x61]);
   none[8] = 1;
   assert.throws(() => FileTable.decode(none), { code: 'appraisal.files.malformed', message: /do not fill/ });
-  const huge = good.slice();
-  huge.set([0xff, 0xff, 0xff, 0xff], 4);
-  assert.throws(() => FileTable.decode(huge), { code: 'bytes.oversized' });
+});
+
+/** A table byte by byte: rows as they are given, ends as they are or as told. */
+function blockOf(
+  rows: readonly [path: string | Uint8Array, content?: string, mode?: number][],
+  ends?: number[],
+): Buffer {
+  const paths = rows.map(([name]) => Buffer.from(name));
+  const u32 = (...values: number[]) => Buffer.from(Uint32Array.from(values).buffer);
+  const bytes = Buffer.concat(paths);
+  const own = paths.map((_, i) => paths.slice(0, i + 1).reduce((sum, { length }) => sum + length, 0));
+  return Buffer.concat([
+    Buffer.from('1FRL'),
+    u32(rows.length, bytes.length, ...(ends ?? own)),
+    ...rows.map(([, content = 'x']) => sha256(text(content))),
+    Buffer.from(Uint16Array.from(rows.map(([, , mode = 0o644]) => mode)).buffer),
+    bytes,
+  ]);
+}
+
+test('the format: magic, counts, ends, digests, modes, paths', () => {
+  const rows: [string, string, number][] = [
+    ['/a', '1', 0o755],
+    ['/b/c', '2', 0o4644],
+  ];
+  const block = blockOf(rows);
+  assert.deepEqual(Buffer.from(FileTable.of(rows.map((one) => row(...one))).encode()), block);
+  assert.deepEqual(
+    [...FileTable.decode(block)].map(({ path: name, mode }) => [name, mode]),
+    [
+      ['/a', 0o755],
+      ['/b/c', 0o4644],
+    ],
+  );
+  for (let at = 0; at < 4; at++) {
+    const other = Buffer.from(block);
+    other[at] = 0;
+    assert.throws(() => FileTable.decode(other), faulty);
+  }
+});
+
+test('paths of a table are sorted, each behind the last one, in UTF-8, and such as a file can have', () => {
+  for (const good of [[], [['/a']], [['/a'], ['/a', 'y'], ['/b']], [['/a'], ['/\u00e9']]] as [string, string?][][])
+    assert.equal(FileTable.decode(blockOf(good)).size, good.length);
+  assert.throws(() => FileTable.decode(blockOf([['/b'], ['/a']])), faulty);
+  assert.throws(() => FileTable.decode(blockOf([['/a'], ['/c'], ['/b']])), faulty);
+  for (const bad of ['a', '/', '/a/', '/a/../b', '/a\0'])
+    for (const rows of [[[bad]], [[bad], ['/\u00e9']], [['!'], [bad]]] as [string][][])
+      assert.throws(() => FileTable.decode(blockOf(rows)), faulty, JSON.stringify(rows));
+  assert.throws(() => FileTable.decode(blockOf([[Uint8Array.of(0x2f, 0xff)]])), faulty);
+  for (const ends of [
+    [0, 4],
+    [2, 2],
+    [4, 2],
+    [5, 4],
+    [2, 5],
+    [2, 3],
+    [1, 4],
+  ])
+    assert.throws(() => FileTable.decode(blockOf([['/a'], ['/b']], ends)), faulty, ends.join());
+});
+
+test('a table has 500,000 files at most', () => {
+  const ofCount = (count: number) => {
+    const block = blockOf([['/a']]);
+    block.writeUInt32LE(count, 4);
+    return block;
+  };
+  assert.throws(() => FileTable.decode(ofCount(500_000)), faulty);
+  for (const count of [500_001, 0xffff_ffff])
+    assert.throws(() => FileTable.decode(ofCount(count)), { code: 'bytes.oversized' });
+});
+
+test('what is not in a table is not found, be it empty or behind its last row', () => {
+  for (const table of [FileTable.EMPTY, FileTable.of([row('/a')])]) {
+    for (const name of ['', '/', '/b', '/a/', '/a/b']) assert.equal(table.get(name), undefined, name);
+    for (const name of ['/b', '/a/b', '/A']) assert.equal(table.hasAtOrBelow(name), false, name);
+  }
+  assert.equal(FileTable.of([row('/a')]).hasAtOrBelow('/'), true);
+});
+
+test('of two rows with one path and digest the first is kept', () => {
+  const modes = (rows: ReferenceFile[]) => [...FileTable.of(rows)].map(({ mode }) => mode);
+  assert.deepEqual(modes([row('/a', '1', 0o755), row('/a', '1', 0o644), row('/b', '1', 0o600)]), [0o755, 0o600]);
 });
 
 test('more files than can be kept are refused; the same file again is no more', () => {

@@ -49,6 +49,7 @@ test('a file is found through symlinks to it, and by no name that a folder has',
     put(tree, name, symlink(target));
     assert.equal(resolved(tree, `/${name}`), '/d/x', name);
   }
+  assert.equal(resolved(tree, 'd/x'), '/d/x', 'from the root');
   put(tree, 'dev', other());
   put(tree, 'd/end', symlink('x/'));
   for (const path of [
