@@ -179,6 +179,36 @@ test('bounds: names, depth, bytes, ratio, layers, documents', async () => {
   assert.equal((await limited({}, [zeros])).files.size, 1);
 });
 
+test('a bound itself is kept: names, layers, bytes of each document, bytes of all archives', async () => {
+  const layers = [[file('a', '1'), file('b', '')], [file('c', '')]];
+  const source = await imageOf(layers, { process: { User: '1:1', Env: ['A='.padEnd(5000, 'x')] } });
+  const bytes = (await Promise.all(layers.map(tarOf))).reduce((sum, { length }) => sum + length, 0);
+  const { manifest, config } = source;
+  assert.ok(config.length > manifest.length);
+  const exact = { entries: 3, layers: 2, documentBytes: config.length, totalBytes: bytes };
+  assert.equal((await flattenImage(source, { ...FLATTEN_LIMITS, ...exact })).files.size, 3);
+  const padded = { ...source, manifest: Buffer.concat([manifest, Buffer.alloc(config.length - manifest.length, ' ')]) };
+  assert.equal((await flattenImage(padded, { ...FLATTEN_LIMITS, ...exact })).files.size, 3);
+  const over = { code: 'appraisal.image.oversized' };
+  for (const [bound, value] of Object.entries(exact))
+    await assert.rejects(flattenImage(source, { ...FLATTEN_LIMITS, [bound]: value - 1 }), over, bound);
+  const larger = { ...source, manifest: Buffer.concat([padded.manifest, Buffer.from(' ')]) };
+  await assert.rejects(flattenImage(larger, { ...FLATTEN_LIMITS, documentBytes: config.length }), over);
+});
+
+test('what an image may hold', () => {
+  assert.deepEqual(FLATTEN_LIMITS, {
+    documentBytes: 8_388_608,
+    layers: 512,
+    entries: 500_000,
+    pathBytes: 4096,
+    depth: 1024,
+    totalBytes: 34_359_738_368,
+    ratio: 200,
+    freeBytes: 268_435_456,
+  });
+});
+
 test('gzip, zstd and plain layers give the same; several gzip members too', async () => {
   const layers = [[file('a', 'x'.repeat(5000))]];
   const members: Compression = (tar) =>
@@ -201,7 +231,10 @@ test('digests: a changed layer, archive, configuration or manifest is refused', 
     wrong,
   );
   const source = await imageOf(layers);
-  await assert.rejects(flattenImage({ ...source, config: Buffer.concat([source.config, Buffer.from(' ')]) }), wrong);
+  await assert.rejects(flattenImage({ ...source, config: Buffer.concat([source.config, Buffer.from(' ')]) }), {
+    ...wrong,
+    message: /^the configuration has the digest /,
+  });
   const manifest = JSON.parse(Buffer.from(source.manifest).toString());
   const config = JSON.parse(Buffer.from(source.config).toString());
   config.rootfs.diff_ids[0] = `sha256:${'0'.repeat(64)}`;
@@ -370,6 +403,7 @@ test('what an image says of its process survives the wire', async () => {
   };
   const image = await flattenImage(await imageOf([[file('a', '1')]], { process }));
   assert.deepEqual(image.environment.get('E'), '1=2');
+  assert.deepEqual([...image.labels], [['tier', 'a=b']]);
   const again = imageReferenceOf(imageReferenceMessage(image), FileTable.decode(image.files.encode()));
   assert.deepEqual({ ...again, files: again.files.encode() }, { ...image, files: image.files.encode() });
   const message = imageReferenceMessage(image);
