@@ -60,8 +60,7 @@ export async function applyLayer(build: ImageBuild, layer: number, archive: Asyn
     if (cause instanceof LacreError) throw cause;
     throw malformedImage('a layer is no tar archive, or is damaged', cause);
   } finally {
-    tar.destroy();
-    await feeding;
+    await feeding; // a loop that ends early has destroyed the archive, which ends it
   }
 }
 

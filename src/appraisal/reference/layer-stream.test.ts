@@ -47,6 +47,19 @@ test('what is packed is told by its first bytes, in pieces of any size', async (
   }
 });
 
+test('what is cut is damaged, however little of it is left', async () => {
+  for (const [pack, least] of [
+    [gzipSync, 2],
+    [zstdCompressSync, 4],
+  ] as const) {
+    const blob = new Uint8Array(pack(PLAIN));
+    for (const length of [least, 10, blob.length - 1])
+      await assert.rejects(readLayer(blob.subarray(0, length), { plain: PLAIN }), {
+        code: 'appraisal.image.compression',
+      });
+  }
+});
+
 test('both digests are asked, and a refusal says of what', async () => {
   const blob = new Uint8Array(gzipSync(PLAIN));
   const good = digestsOf(blob, PLAIN);

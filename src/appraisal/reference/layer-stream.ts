@@ -95,12 +95,10 @@ async function* through(source: AsyncIterable<Uint8Array>, decompressor: Decompr
   const feeding = pump(source, decompressor as unknown as Sink);
   try {
     yield* decompressor as AsyncIterable<Uint8Array>;
-    await feeding;
   } catch (cause) {
     if (cause instanceof LacreError) throw cause;
     throw new LacreError('appraisal.image.compression', 'the compressed data of a layer is damaged', {}, { cause });
   } finally {
-    decompressor.destroy();
-    await feeding;
+    await feeding; // whoever stops reading has destroyed the decompressor, which ends it
   }
 }

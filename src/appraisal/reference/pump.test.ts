@@ -61,6 +61,15 @@ test('a sink that is destroyed ends it, and closes the source, be it waited for 
   }
 });
 
+test('a sink that is destroyed before the first piece comes takes none', async () => {
+  const sink = sinkOf(5);
+  const { source, state } = countedSource(10, { slow: true });
+  const pumping = pump(source, sink as Sink);
+  sink.destroy();
+  await pumping;
+  assert.deepEqual(state, { taken: 1, closed: true });
+});
+
 test('a source that fails destroys the sink with its error, and rejects nothing', async () => {
   const sink = sinkOf(5);
   const fault = new RangeError('disk');

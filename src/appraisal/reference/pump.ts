@@ -12,8 +12,8 @@ export interface Sink {
  * sink with its error, so whoever reads the sink gets it. Ends early where the sink is destroyed.
  */
 export async function pump(source: AsyncIterable<Uint8Array>, sink: Sink): Promise<void> {
-  let wake: (() => void) | undefined;
-  const waken = () => wake?.();
+  let wake = (): void => {};
+  const waken = () => wake();
   sink.on('drain', waken);
   sink.on('close', waken);
   try {
@@ -24,7 +24,7 @@ export async function pump(source: AsyncIterable<Uint8Array>, sink: Sink): Promi
       });
       if (!sink.write(chunk)) await drained;
     }
-    if (!sink.destroyed) sink.end(null);
+    sink.end(null);
   } catch (error) {
     sink.destroy(error as Error);
   }
