@@ -153,7 +153,7 @@ async function tryTogether(parts: readonly Part[], mutant: number, manifestPath:
     for (const test of tests) cpuMs.set(before + test, file.tests[test]?.cpuMs ?? 0);
   }
   const tests = [...cpuMs.keys()].toSorted((a, b) => (cpuMs.get(a) ?? 0) - (cpuMs.get(b) ?? 0));
-  return worker.run({ kind: 'try', mutant, tests }, START_BOUND_MS, (test) => boundCpuMs(cpuMs.get(test)));
+  return await worker.run({ kind: 'try', mutant, tests }, START_BOUND_MS, (test) => boundCpuMs(cpuMs.get(test)));
 }
 
 function decide(result: Result, outcome: Outcome, file: string): void {
