@@ -166,7 +166,7 @@ export class Bed implements AsyncDisposable {
         'workload-attestor',
       ],
       data: this.#pluginData(),
-      selectors: [`image-name:${this.node.image.name}`, 'attribution:exact', 'config:image', 'host:open'],
+      selectors: [`image-name:${this.node.image.name}`],
     });
     await spire.addEntries(this.node.containers);
     await this.#untilServed('spire-lacre', this.node.containers.length);
@@ -188,7 +188,7 @@ export class Bed implements AsyncDisposable {
       `endorsement_intermediates = "${tpm.issuerPath}"`,
       `measurement_list = "${kernel.listPath}"`,
       `event_log = "${kernel.eventLogPath}"`,
-      'require = ["host:open", "config:image"]',
+      'require = ["host:open", "config:image", "attribution:exact"]',
       `engine { podman { storage = "${directory}/storage"  run = "${directory}/run" } }`,
     ];
   }
