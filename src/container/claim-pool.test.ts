@@ -72,6 +72,23 @@ test('equal parts of two containers are one object, others stay apart', () => {
   assert.deepEqual([one.mounts[0]?.peer, two.mounts[0]?.peer], ['0:1', '0:2']);
 });
 
+test('no text of one container stands for a list or a digest of another', () => {
+  const pool = new ClaimPool();
+  const lists = [
+    '["/dev/null"]',
+    'list ["/dev/null"]',
+    '[]',
+    'list []',
+    'bytes \t\t'.padEnd(38, '\t'),
+    '\t'.repeat(32),
+  ];
+  for (const text of lists) pool.share(containerOf(1, { imageName: text, cwd: text, sandboxId: '' }));
+  for (const fields of [{}, { devices: [], labels: [] }]) {
+    const container = containerOf(2, fields);
+    assert.deepEqual({ ...pool.share(container).claim }, { ...container.claim });
+  }
+});
+
 test('what is shared holds on to no message', () => {
   const message = new Uint8Array(10_000);
   const bytes = encodeContainer(containerOf(1).claim);

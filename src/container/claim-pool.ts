@@ -10,7 +10,10 @@ const MAX_PARTS = 16_384;
  * said of one (arguments, environment, labels, names) is said of many in the same words. Equal parts become one object.
  */
 export class ClaimPool {
-  readonly #parts = new Map<string, unknown>();
+  /** Apart from each other: what a node calls something must not stand for another node's list. */
+  readonly #texts = new Map<string, string>();
+  readonly #lists = new Map<string, unknown[]>();
+  readonly #digests = new Map<string, Uint8Array>();
   readonly #maxParts: number;
 
   constructor(maxParts: number = MAX_PARTS) {
@@ -94,24 +97,30 @@ export class ClaimPool {
   }
 
   #text(text: string): string {
-    return text === '' ? '' : this.#first(text, text);
+    return text === '' ? '' : this.#first(this.#texts, text, text);
   }
 
   #list<Part>(list: Part[]): Part[] {
-    return this.#first(`list ${JSON.stringify(list)}`, list);
+    return this.#first<unknown[]>(this.#lists, JSON.stringify(list), list) as Part[];
   }
 
   #bytes(bytes: Uint8Array): Uint8Array {
-    const key = `bytes ${Buffer.from(bytes).toString('latin1')}`;
-    return (this.#parts.get(key) as Uint8Array | undefined) ?? this.#first(key, new Uint8Array(bytes));
+    const key = Buffer.from(bytes).toString('latin1');
+    return this.#digests.get(key) ?? this.#first(this.#digests, key, new Uint8Array(bytes));
   }
 
   /** The first part that had this key. */
-  #first<Part>(key: string, part: Part): Part {
-    const known = this.#parts.get(key);
-    if (known !== undefined) return known as Part;
-    if (this.#parts.size >= this.#maxParts) this.#parts.clear();
-    this.#parts.set(key, part);
+  #first<Part>(parts: Map<string, Part>, key: string, part: Part): Part {
+    const known = parts.get(key);
+    if (known !== undefined) return known;
+    if (this.#texts.size + this.#lists.size + this.#digests.size >= this.#maxParts) this.#forget();
+    parts.set(key, part);
     return part;
+  }
+
+  #forget(): void {
+    this.#texts.clear();
+    this.#lists.clear();
+    this.#digests.clear();
   }
 }
