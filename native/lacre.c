@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -147,9 +148,28 @@ static napi_value is_alive(napi_env env, napi_callback_info info) {
 enum { PIDFD, MOUNTINFO, CGROUP, PROCS, DESCRIPTORS };
 /* What is seen of it: native.ts says what each means. */
 enum { SAME = 0, ENDED = -1, MOUNTS_CHANGED = -2, CGROUPS_BELOW = -3, FAILED = -4 };
-enum { MAX_PROCS = 4096 };
+enum { MAX_PROCS = 4096, PAGE = 4096, MAX_LINE = 16, MAX_EVENTS = 256, MAX_PART = 16384 };
 
 /* The length of cgroup.procs, which is in the buffer then, as far as it has room; or one of the above, with errno. */
+static ssize_t read_procs(const int32_t *fds, char *buffer, size_t size) {
+  struct stat folder;
+  if (fstat(fds[CGROUP], &folder) != 0) return FAILED;
+  /* Its name above and its own "."; each folder below is one more, and one that was removed has none. */
+  if (folder.st_nlink != 2) return CGROUPS_BELOW;
+  size_t length = 0;
+  while (length < size) {
+    ssize_t got = pread(fds[PROCS], buffer + length, size - length, (off_t)length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == ENODEV || errno == EOPNOTSUPP)) return CGROUPS_BELOW;
+    if (got < 0) return FAILED;
+    length += (size_t)got;
+    /* The kernel fills a page with whole lines: what leaves room for a line more, at least, is the end. */
+    if (got < PAGE - MAX_LINE) break;
+  }
+  return (ssize_t)length;
+}
+
+/* The same, where the first process lives and its mounts have not changed since they were last asked for. */
 static ssize_t look(const int32_t *fds, char *buffer, size_t size) {
   /* The kernel says POLLPRI once after the mounts of a namespace changed (proc_pid_mountinfo(5)). */
   struct pollfd wait[] = {{.fd = fds[PIDFD], .events = POLLIN}, {.fd = fds[MOUNTINFO], .events = POLLPRI}};
@@ -164,20 +184,7 @@ static ssize_t look(const int32_t *fds, char *buffer, size_t size) {
   }
   if (wait[1].revents != 0) return MOUNTS_CHANGED;
   if (wait[0].revents != 0) return ENDED;
-  struct stat folder;
-  if (fstat(fds[CGROUP], &folder) != 0) return FAILED;
-  /* Its name above and its own "."; each folder below is one more, and one that was removed has none. */
-  if (folder.st_nlink != 2) return CGROUPS_BELOW;
-  size_t length = 0;
-  while (length < size) {
-    ssize_t got = pread(fds[PROCS], buffer + length, size - length, (off_t)length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == ENODEV || errno == EOPNOTSUPP)) return CGROUPS_BELOW;
-    if (got < 0) return FAILED;
-    if (got == 0) break;
-    length += (size_t)got;
-  }
-  return (ssize_t)length;
+  return read_procs(fds, buffer, size);
 }
 
 /* watch(descriptors: Int32Array, buffer: Buffer): what `look` gives, of one container. Throws where it fails. */
@@ -196,37 +203,46 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   return seen == FAILED ? fail(env, "watch", errno) : int_value(env, seen);
 }
 
-/*
- * watchAll(descriptors: Int32Array, procs: Buffer, ends: Int32Array, seen: Int32Array): the same of many containers, four
- * descriptors each. `procs` has what their cgroup.procs were, one after another, and `ends` where each ends. In `seen`
- * goes 0 for one that is as it was, a length of another cgroup.procs, or what `look` gives.
- */
-static napi_value watch_all(napi_env env, napi_callback_info info) {
-  napi_value values[4];
-  napi_typedarray_type types[3];
-  size_t counts[3], size = 0;
-  int32_t *arrays[3];
-  void *procs = NULL;
-  const int at[] = {0, 2, 3};
-  if (!arguments(env, info, "watchAll", 4, values)) return NULL;
-  if (napi_get_buffer_info(env, values[1], &procs, &size) != napi_ok) return fail(env, "watchAll", EINVAL);
-  for (size_t i = 0; i < 3; i++) {
-    if (napi_get_typedarray_info(env, values[at[i]], &types[i], &counts[i], (void **)&arrays[i], NULL, NULL) !=
-            napi_ok ||
-        types[i] != napi_int32_array) {
-      return fail(env, "watchAll", EINVAL);
+/* The arguments from `from` on, Int32Arrays; false, with EINVAL thrown, where one is something else. */
+static int integers(napi_env env, const char *call, napi_value *from, size_t count, int32_t **data, size_t *lengths) {
+  for (size_t i = 0; i < count; i++) {
+    napi_typedarray_type type;
+    if (napi_get_typedarray_info(env, from[i], &type, &lengths[i], (void **)&data[i], NULL, NULL) != napi_ok ||
+        type != napi_int32_array) {
+      fail(env, call, EINVAL);
+      return 0;
     }
   }
-  const int32_t *fds = arrays[0], *ends = arrays[1];
-  int32_t *seen = arrays[2];
-  if (counts[0] != DESCRIPTORS * counts[1] || counts[2] != counts[1]) return fail(env, "watchAll", EINVAL);
-  int32_t begin = 0;
-  for (size_t i = 0; i < counts[1]; begin = ends[i], i++) {
-    char now[MAX_PROCS];
-    if (ends[i] < begin || (size_t)ends[i] > size) return fail(env, "watchAll", EINVAL);
-    ssize_t length = look(fds + DESCRIPTORS * i, now, sizeof now);
-    int same = length == ends[i] - begin && memcmp(now, (char *)procs + begin, (size_t)length) == 0;
-    seen[i] = same ? SAME : length == 0 ? CGROUPS_BELOW : (int32_t)length;
+  return 1;
+}
+
+/* watchOpen(): an epoll descriptor for watchHold and watchAll. */
+static napi_value watch_open(napi_env env, napi_callback_info info) {
+  (void)info;
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  return epoll < 0 ? fail(env, "epoll_create1", errno) : int_value(env, epoll);
+}
+
+/*
+ * watchHold(epoll, slot, descriptors: Int32Array): from now on watchAll tells of this slot when the first process ends or its
+ * mounts change; a change before this call may stay untold. Closing the descriptors ends it.
+ */
+static napi_value watch_hold(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  int32_t epoll, slot, *fds;
+  size_t count;
+  if (!arguments(env, info, "watchHold", 3, values)) return NULL;
+  if (napi_get_value_int32(env, values[0], &epoll) != napi_ok || napi_get_value_int32(env, values[1], &slot) != napi_ok ||
+      slot < 0) {
+    return fail(env, "watchHold", EINVAL);
+  }
+  if (!integers(env, "watchHold", values + 2, 1, &fds, &count)) return NULL;
+  if (count != DESCRIPTORS) return fail(env, "watchHold", EINVAL);
+  struct epoll_event mounts = {.events = EPOLLPRI, .data.u64 = (uint64_t)slot << 1 | 1};
+  struct epoll_event end = {.events = EPOLLIN, .data.u64 = (uint64_t)slot << 1};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fds[MOUNTINFO], &mounts) != 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, fds[PIDFD], &end) != 0) {
+    return fail(env, "epoll_ctl", errno);
   }
   return NULL;
 }
@@ -291,6 +307,92 @@ static napi_value read_process(napi_env env, napi_callback_info info) {
   }
   close(folder);
   return NULL;
+}
+
+/* What the kernel tells by itself of the containers in `count` slots; false, with errno, where it can't be had. */
+static int told(int epoll, int32_t *seen, size_t count) {
+  struct epoll_event events[MAX_EVENTS];
+  /* A process that has ended is told each time, behind those that were not told yet: so many turns hold all of them. */
+  for (size_t left = 2 * count / MAX_EVENTS + 1; left > 0; left--) {
+    int ready;
+    do {
+      ready = epoll_wait(epoll, events, MAX_EVENTS, 0);
+    } while (ready < 0 && errno == EINTR);
+    if (ready < 0) return 0;
+    for (int i = 0; i < ready; i++) {
+      uint64_t slot = events[i].data.u64 >> 1;
+      if (slot >= count) continue;
+      if (seen[slot] != MOUNTS_CHANGED) seen[slot] = (events[i].data.u64 & 1) != 0 ? MOUNTS_CHANGED : ENDED;
+    }
+    if (ready < MAX_EVENTS) break;
+  }
+  return 1;
+}
+
+/*
+ * watchAll(epoll, procs: Buffer, descriptors: Int32Array, lengths: Int32Array, seen: Int32Array): looks at the containers in
+ * all slots, four descriptors each. `procs` has as many bytes for each slot, of which the first `lengths` are what
+ * cgroup.procs was; of a slot where that is 0 only what watchHold is for is told. In `seen` goes 0 for one that is as it was,
+ * a length of another cgroup.procs, or what `look` gives. Returns how many are not as they were.
+ */
+static napi_value watch_all(napi_env env, napi_callback_info info) {
+  napi_value values[5];
+  int32_t epoll, *arrays[3];
+  size_t counts[3], size = 0;
+  void *buffer = NULL;
+  if (!arguments(env, info, "watchAll", 5, values)) return NULL;
+  if (napi_get_value_int32(env, values[0], &epoll) != napi_ok ||
+      napi_get_buffer_info(env, values[1], &buffer, &size) != napi_ok) {
+    return fail(env, "watchAll", EINVAL);
+  }
+  if (!integers(env, "watchAll", values + 2, 3, arrays, counts)) return NULL;
+  const int32_t *fds = arrays[0], *lengths = arrays[1];
+  int32_t *seen = arrays[2];
+  size_t count = counts[1], room = count == 0 ? 0 : size / count;
+  if (counts[0] != DESCRIPTORS * count || counts[2] != count) return fail(env, "watchAll", EINVAL);
+  for (size_t i = 0; i < count; i++) {
+    if (lengths[i] < 0 || (size_t)lengths[i] > room) return fail(env, "watchAll", EINVAL);
+    seen[i] = SAME;
+  }
+  if (!told(epoll, seen, count)) return fail(env, "epoll_wait", errno);
+  int64_t changed = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (seen[i] == SAME && lengths[i] > 0) {
+      char now[MAX_PROCS];
+      ssize_t length = read_procs(fds + DESCRIPTORS * i, now, sizeof now);
+      int same = length == lengths[i] && memcmp(now, (char *)buffer + room * i, (size_t)length) == 0;
+      seen[i] = same ? SAME : length == 0 ? CGROUPS_BELOW : (int32_t)length;
+    }
+    if (seen[i] != SAME) changed++;
+  }
+  return int_value(env, changed);
+}
+
+/* hasContent(descriptor, expected: Buffer): whether a file of /proc reads, from its beginning to its end, as expected. */
+static napi_value has_content(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  int32_t fd;
+  void *expected = NULL;
+  size_t size = 0, offset = 0;
+  if (!arguments(env, info, "hasContent", 2, values)) return NULL;
+  if (napi_get_value_int32(env, values[0], &fd) != napi_ok ||
+      napi_get_buffer_info(env, values[1], &expected, &size) != napi_ok) {
+    return fail(env, "hasContent", EINVAL);
+  }
+  char now[MAX_PART];
+  int same = 1;
+  for (;;) {
+    ssize_t got = pread(fd, now, sizeof now, (off_t)offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(env, "pread", errno);
+    if (got == 0) break;
+    same = (size_t)got <= size - offset && memcmp(now, (char *)expected + offset, (size_t)got) == 0;
+    if (!same) break;
+    offset += (size_t)got;
+  }
+  napi_value result = NULL;
+  napi_get_boolean(env, same && offset == size, &result);
+  return result;
 }
 
 /* setNotDumpable(): no core file, and no process without CAP_SYS_PTRACE reads this one's memory. */
@@ -365,7 +467,8 @@ static napi_value start(napi_env env, napi_value exports) {
     napi_callback call;
   } functions[] = {
       {"peerCredentials", peer_credentials}, {"peerUid", peer_uid}, {"peerPidfd", peer_pidfd},
-      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch}, {"watchAll", watch_all},
+      {"pidfdOpen", pidfd_open_},            {"isAlive", is_alive}, {"watch", watch}, {"watchOpen", watch_open},
+      {"watchHold", watch_hold},             {"watchAll", watch_all}, {"hasContent", has_content},
       {"readProcess", read_process},
       {"setNotDumpable", set_not_dumpable},  {"notify", notify},
       {"releaseMemory", release_memory},

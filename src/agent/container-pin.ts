@@ -60,37 +60,16 @@ export class ContainerPin {
     return length <= WATCHED.ended || length === MAX_PROCS_BYTES ? undefined : scratch.subarray(0, length);
   }
 
+  /** Whether its mountinfo, read to its end, is still this; false also where it can't be read. */
+  hasMounts(mountInfo: Buffer): boolean {
+    try {
+      return this.#native.hasContent(this.descriptors[1] ?? -1, mountInfo);
+    } catch {
+      return false;
+    }
+  }
+
   close(): void {
     for (const fd of this.descriptors) closeSync(fd);
-  }
-}
-
-/** Pins and what their cgroup.procs were, to be looked at together. */
-export class PinSweep {
-  readonly #descriptors: Int32Array;
-  readonly #procs: Buffer;
-  readonly #ends: Int32Array;
-  readonly #seen: Int32Array;
-  readonly ids: readonly string[];
-
-  constructor(held: readonly { readonly id: string; readonly pin: ContainerPin; readonly procs: Buffer }[]) {
-    this.ids = held.map(({ id }) => id);
-    this.#descriptors = Int32Array.from(held.flatMap(({ pin }) => [...pin.descriptors]));
-    this.#procs = Buffer.concat(held.map(({ procs }) => procs));
-    let end = 0;
-    this.#ends = Int32Array.from(held, ({ procs }) => (end += procs.length));
-    this.#seen = new Int32Array(held.length);
-  }
-
-  /**
-   * Tells of each container that is not as it was; `isWhole`: more than its processes may be different. Throws the
-   * system's error.
-   */
-  look(native: Native, tell: (id: string, isWhole: boolean) => void): void {
-    native.watchAll(this.#descriptors, this.#procs, this.#ends, this.#seen);
-    for (const [at, id] of this.ids.entries()) {
-      const seen = this.#seen[at] ?? WATCHED.failed;
-      if (seen !== 0) tell(id, seen < 0);
-    }
   }
 }

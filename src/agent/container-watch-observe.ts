@@ -6,7 +6,9 @@ import { parseMountInfo } from '../container/mount-info.ts';
 import type { ProcessStatus } from '../container/process-status.ts';
 import { encodeContainer } from '../container/record.ts';
 import type { Container, Mount } from '../proto/lacre/v1/record_pb.ts';
-import { ContainerPin, PinSweep } from './container-pin.ts';
+import { ContainerPin } from './container-pin.ts';
+import { Round } from './container-round.ts';
+import { ContainerSweep } from './container-sweep.ts';
 import { recordMounts } from './container-watch-mount.ts';
 import { MAX_PROCESSES, readProcesses, type SeenProcesses } from './container-watch-process.ts';
 import { recordOf, type Seen } from './container-watch-record.ts';
@@ -47,8 +49,12 @@ interface Known {
 /** A container is still being made while its first process has not what its configuration says, but no longer than this. */
 const STARTING_SECONDS = 10;
 const TICKS = 100;
-/** Everything is read again after at most this time, each container at another moment. */
-const WHOLE_EVERY_MS = 60_000;
+/** Mounts and processes of each container are read again once in this time, and compared. */
+const CHECK_EVERY_MS = 60_000;
+/** Everything is read again after at most this time and the one above, each container at another moment. */
+const WHOLE_EVERY_MS = 600_000;
+/** A runtime moves the process that it made for a container into its cgroup within this time. */
+const JOINS_WITHIN_MS = 10_000;
 /** Each costs four descriptors; the containers beyond are read whole each time. */
 const MAX_PINS = 1024;
 /** No more than an eighth of this process's descriptors. */
@@ -68,14 +74,18 @@ export class ContainerObserver {
   readonly #maxPins: number;
   readonly #known = new Map<string, Known>();
   readonly #pins = new Map<string, ContainerPin>();
-  /** Made anew once another pin or another cgroup.procs is held. */
-  #sweep: PinSweep | undefined;
-  /** Containers that were as before at the last sweep. */
-  #same: ReadonlySet<string> = new Set();
+  readonly #sweep: ContainerSweep | undefined;
+  /** Containers that are not as at their last look, and whether more than their processes may be different. */
+  readonly #changed = new Map<string, boolean>();
+  /** Which is checked next. */
+  readonly #round = new Round(this.#pins, CHECK_EVERY_MS, performance.now());
+  #lastPid: number | undefined;
+  #newProcessAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(proc: Proc, native?: Native) {
     this.#proc = proc;
     this.#native = native;
+    this.#sweep = native === undefined ? undefined : new ContainerSweep(native);
     this.#maxPins =
       native === undefined ? 0 : Math.min(MAX_PINS, Math.trunc(proc.descriptorLimit() / DESCRIPTORS_PER_PIN));
   }
@@ -94,35 +104,33 @@ export class ContainerObserver {
     }
   }
 
-  /** Looks at all that are held, for `isSame`: a few microseconds each. */
-  sweep(): void {
-    if (this.#native === undefined) return;
-    this.#sweep ??= new PinSweep(
-      [...this.#known].flatMap(([id, { procs }]) => {
-        const pin = this.#pins.get(id);
-        return pin === undefined || procs.length === 0 ? [] : [{ id, pin, procs }];
-      }),
-    );
-    const same = new Set(this.#sweep.ids);
-    this.#sweep.look(this.#native, (id, isWhole) => {
-      same.delete(id);
-      const known = this.#known.get(id);
-      // A change is told once.
-      if (isWhole && known !== undefined) this.#known.set(id, { ...known, wholeAtMs: Number.NEGATIVE_INFINITY });
-    });
-    this.#same = same;
+  /**
+   * Looks at all that are held, a few microseconds each: whether they are as at their last look (`same`), or some have other
+   * processes, or more may be different.
+   */
+  sweep(): 'same' | 'processes' | 'more' {
+    this.#sweep?.look(this.#hasNewProcess(), (id, isWhole) => this.#change(id, isWhole));
+    this.#checkInTurn();
+    if (this.#changed.size === 0) return 'same';
+    return [...this.#changed.values()].includes(true) ? 'more' : 'processes';
+  }
+
+  /** How many containers the sweep looks at: `same` is said of these alone. */
+  get sweptCount(): number {
+    return this.#sweep?.comparedCount ?? 0;
   }
 
   /** Whether the last sweep found this container as it was at its last look, which was not too long ago. */
   isSame(engine: EngineContainer): boolean {
-    const known = this.#known.get(engine.id);
-    return this.#same.has(engine.id) && known?.engine === engine && performance.now() <= known.wholeAtMs;
+    const { id } = engine;
+    return this.#sweep?.isCompared(id) === true && !this.#changed.has(id) && this.#known.get(id)?.engine === engine;
   }
 
   /** Whether this first process, which was seen before, still lives; false where that isn't known. */
   isAlive({ id, initPid }: EngineContainer): boolean {
     const pin = this.#pins.get(id);
-    return pin?.initPid === initPid && this.#known.has(id) && pin.isAlive();
+    if (pin?.initPid !== initPid || !this.#known.has(id)) return false;
+    return (this.#changed.get(id) !== true && this.#sweep?.isCompared(id)) || pin.isAlive();
   }
 
   /** Drops what is kept of all containers but these. */
@@ -135,15 +143,47 @@ export class ContainerObserver {
     this.keep(new Set());
   }
 
+  /** A change is told once, and must not be forgotten where the look at it fails. */
+  #change(id: string, isWhole: boolean): void {
+    const known = this.#known.get(id);
+    if (known === undefined) return;
+    this.#changed.set(id, isWhole || this.#changed.get(id) === true);
+    if (isWhole) this.#known.set(id, { ...known, wholeAtMs: Number.NEGATIVE_INFINITY });
+  }
+
+  /** Whether a process was made on the node of late: without one, none comes into a container. */
+  #hasNewProcess(): boolean {
+    const last = this.#proc.lastPid();
+    if (last === undefined || last !== this.#lastPid) this.#newProcessAtMs = performance.now();
+    this.#lastPid = last;
+    return performance.now() - this.#newProcessAtMs < JOINS_WITHIN_MS;
+  }
+
+  /**
+   * What the kernel doesn't tell: a file system that was made read-only or writable through another mount namespace, a
+   * process that the host's root moved into the container's cgroup.
+   */
+  #checkInTurn(): void {
+    const now = performance.now();
+    for (const id of this.#round.due(now)) {
+      const [known, pin] = [this.#known.get(id), this.#pins.get(id)];
+      if (known === undefined || pin === undefined || this.#sweep?.isCompared(id) !== true) continue;
+      const isSame = pin.look()?.equals(known.procs) === true && pin.hasMounts(known.seen.mountInfo);
+      if (now > known.wholeAtMs || !isSame) this.#change(id, true);
+    }
+  }
+
   /** The container of the last look, if nothing but its processes is different; undefined: look at all of it. */
   #glance(engine: EngineContainer, process: ProcessStatus | undefined): ObservedContainer | undefined {
     const known = this.#known.get(engine.id);
     const pin = this.#pins.get(engine.id);
     if (known?.engine !== engine || pin === undefined || performance.now() > known.wholeAtMs) return undefined;
     const procs = pin.look();
-    if (procs?.equals(known.procs)) return known.observed;
-    // A change is told once, and must not be forgotten where the look at all of it fails.
-    this.#known.set(engine.id, { ...known, wholeAtMs: Number.NEGATIVE_INFINITY });
+    if (procs?.equals(known.procs)) {
+      this.#changed.delete(engine.id);
+      return known.observed;
+    }
+    this.#change(engine.id, true);
     if (procs === undefined || known.procs.length === 0) return undefined;
     const now = { ...known, procs: Buffer.from(procs) };
     const { seen, init } = known;
@@ -197,10 +237,12 @@ export class ContainerObserver {
     const isSame = known?.engine === engine && known.seen.mounts === seen.mounts && known.facts === facts;
     const parents = new Map([...statuses.values()].map(({ pid, parentPid }) => [pid, parentPid]));
     const observed = isSame ? { ...known.observed, parents } : { ...observedOf(engine, seen), parents };
-    this.#sweep = undefined;
+    const procs = isFamily ? look.procs : NO_PROCS;
+    this.#changed.delete(engine.id);
+    this.#sweep?.expect(engine.id, procs);
     this.#known.set(engine.id, {
       ...look,
-      procs: isFamily ? look.procs : NO_PROCS,
+      procs,
       statuses: statuses.size > MAX_KEPT_STATUSES ? NO_STATUSES : statuses,
       facts,
       observed,
@@ -217,16 +259,19 @@ export class ContainerObserver {
     try {
       const pin = ContainerPin.open(initPid, cgroup, this.#proc, this.#native);
       this.#pins.set(id, pin);
+      this.#sweep?.enter(id, pin.descriptors);
       return pin;
     } catch (error) {
       // Without descriptors, or on a kernel that refuses one, it is read whole.
+      this.#drop(id);
       if (isMissing(error)) throw error;
       return undefined;
     }
   }
 
   #drop(id: string): undefined {
-    this.#sweep = undefined;
+    this.#sweep?.leave(id);
+    this.#changed.delete(id);
     this.#known.delete(id);
     this.#pins.get(id)?.close();
     this.#pins.delete(id);

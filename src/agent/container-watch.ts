@@ -28,6 +28,9 @@ export interface ContainerWatchOptions {
   readonly onFault?: (fault: LacreError | undefined) => void;
 }
 
+/** What an engine listed, by id or in its order. */
+type Listed = ReadonlyMap<string, EngineContainer> | readonly EngineContainer[];
+
 /** How long a look works before others get their turn. */
 const TURN_MS = 2;
 
@@ -40,8 +43,8 @@ export class ContainerWatch {
   readonly #observer: ContainerObserver;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
-  #engine = new Map<string, EngineContainer>();
-  #observed = new Map<string, ObservedContainer>();
+  #engine: ReadonlyMap<string, EngineContainer> = new Map();
+  readonly #observed = new Map<string, ObservedContainer>();
   #looking: { readonly isWhole: boolean; readonly done: Promise<void> } | undefined;
   #listing: Promise<EngineContainer[]> | undefined;
   /** When containers were refreshed since the last look began: performance.now(). */
@@ -132,6 +135,12 @@ export class ContainerWatch {
   }
 
   async #tick(): Promise<void> {
+    if (!this.#isAsBefore()) await this.#lookAndTell();
+    if (!this.#running) return;
+    this.#timer = setTimeout(() => void this.#tick(), this.#intervalMs);
+  }
+
+  async #lookAndTell(): Promise<void> {
     try {
       await this.#looking?.done.catch(() => undefined);
       await this.#begin(false);
@@ -139,8 +148,6 @@ export class ContainerWatch {
     } catch (error) {
       this.#tell(engineFault(this.#options.source.name, error));
     }
-    if (!this.#running) return;
-    this.#timer = setTimeout(() => void this.#tick(), this.#intervalMs);
   }
 
   #tell(fault: LacreError | undefined): void {
@@ -149,33 +156,38 @@ export class ContainerWatch {
     this.#options.onFault?.(fault);
   }
 
+  /** Nothing has changed at all: by far the most ticks end here. */
+  #isAsBefore(): boolean {
+    const { size } = this.#engine;
+    if (this.#looking !== undefined || this.#fault !== undefined || this.#observed.size !== size) return false;
+    try {
+      if (this.#options.source.isUnchanged?.() !== true || this.#observer.sweep() !== 'same') return false;
+    } catch {
+      return false;
+    }
+    this.#fresh.clear();
+    return this.#observer.sweptCount === size;
+  }
+
   async #lookOnce(isWhole: boolean): Promise<void> {
     // What was refreshed within half of an interval is not read again: it is by the next look.
     const fresh = isWhole ? new Map<string, number>() : this.#fresh;
     const oldest = performance.now() - this.#intervalMs / 2;
     this.#fresh = new Map();
-    // An engine that hangs is not asked again before it has answered.
-    this.#listing ??= this.#options.source
-      .list((container) => this.#observer.isAlive(container))
-      .finally(() => {
-        this.#listing = undefined;
-      });
-    const listed = await answerInTime(this.#listing, this.#options.source.name, this.#timeoutMs);
-    this.#observer.sweep();
-    if (this.#isAsBefore(listed)) {
-      if (this.#options.source.fault !== undefined) throw this.#options.source.fault;
-      return;
-    }
-    const seen = new Map<string, ObservedContainer>();
+    const swept = this.#observer.sweep();
+    const isListed = !isWhole && swept !== 'more' && this.#options.source.isUnchanged?.() === true;
+    const listed: Listed = isListed ? this.#engine : await this.#list();
+    const changed = new Set<string>();
     const faults: unknown[] = [];
     let turnMs = performance.now();
-    for (const container of listed) {
+    for (const container of listed.values()) {
+      if (this.#observed.has(container.id) && this.#observer.isSame(container)) continue;
+      const isFresh = (fresh.get(container.id) ?? 0) > oldest && this.#engine.get(container.id) === container;
+      if (isFresh && this.#observed.has(container.id)) continue;
       try {
-        const isFresh = (fresh.get(container.id) ?? 0) > oldest && this.#engine.get(container.id) === container;
-        const isKept = isFresh || this.#observer.isSame(container);
-        const observed = (isKept ? this.#observed.get(container.id) : undefined) ?? this.#observe(container);
-        if (observed !== undefined) seen.set(observed.id, observed);
+        if (this.#see(container.id, this.#observe(container))) changed.add(container.id);
       } catch (error) {
+        this.#see(container.id, undefined);
         faults.push(error);
       }
       // Others get their turn: with hundreds of containers a look takes long.
@@ -183,30 +195,44 @@ export class ContainerWatch {
       await setImmediate();
       turnMs = performance.now();
     }
-    this.#engine = new Map(listed.map((container) => [container.id, container]));
-    this.#observer.keep(new Set(this.#engine.keys()));
-    const before = this.#observed;
-    for (const id of this.#fresh.keys()) {
-      // Refreshed since this look began: that is newer.
-      const newer = before.get(id);
-      if (newer !== undefined && seen.has(id)) seen.set(id, newer);
-    }
-    this.#observed = seen;
-    const diff = difference(before, seen);
-    if (diff.changed.length > 0 || diff.gone.length > 0) {
-      this.#version += 1;
-      await this.#options.onDiff?.(diff);
-    }
+    await this.#settle(listed, changed);
     // The others are told all the same; one that can't be looked at is a fault, not a silence.
     const fault = faults[0] ?? this.#options.source.fault;
     if (fault !== undefined) throw fault;
   }
 
-  #isAsBefore(listed: readonly EngineContainer[]): boolean {
-    if (listed.length !== this.#engine.size || listed.length !== this.#observed.size) return false;
-    return listed.every(
-      (container) => this.#engine.get(container.id) === container && this.#observer.isSame(container),
-    );
+  async #list(): Promise<readonly EngineContainer[]> {
+    // An engine that hangs is not asked again before it has answered.
+    this.#listing ??= this.#options.source
+      .list((container) => this.#observer.isAlive(container))
+      .finally(() => {
+        this.#listing = undefined;
+      });
+    return answerInTime(this.#listing, this.#options.source.name, this.#timeoutMs);
+  }
+
+  /** Whether it is not as it was seen before. @param seen undefined: it is not there, or can't be looked at */
+  #see(id: string, seen: ObservedContainer | undefined): boolean {
+    if (seen === undefined) return this.#observed.delete(id);
+    const before = this.#observed.get(id);
+    this.#observed.set(id, seen);
+    return before?.sha256Hex !== seen.sha256Hex;
+  }
+
+  /** @param changed ids of containers that came, are different, or could not be looked at any more */
+  async #settle(listed: Listed, changed: Set<string>): Promise<void> {
+    if (listed !== this.#engine) {
+      this.#engine = new Map([...listed.values()].map((container) => [container.id, container]));
+      this.#observer.keep(new Set(this.#engine.keys()));
+      const gone = [...this.#observed.keys()].filter((id) => !this.#engine.has(id));
+      for (const id of gone) if (this.#see(id, undefined)) changed.add(id);
+    }
+    if (changed.size === 0) return;
+    this.#version += 1;
+    // What was refreshed since this look began is newer than what it saw, and is told then.
+    const now = [...changed].map((id) => this.#observed.get(id)).filter((seen) => seen !== undefined);
+    const gone = [...changed].filter((id) => !this.#observed.has(id));
+    await this.#options.onDiff?.({ changed: now.map(({ bytes }) => bytes), gone });
   }
 
   #observe(engine: EngineContainer, process?: ProcessStatus): ObservedContainer | undefined {
@@ -225,12 +251,4 @@ export class ContainerWatch {
       );
     }
   }
-}
-
-function difference(
-  before: ReadonlyMap<string, ObservedContainer>,
-  now: ReadonlyMap<string, ObservedContainer>,
-): ContainerDiff {
-  const changed = [...now.values()].filter(({ id, sha256Hex }) => before.get(id)?.sha256Hex !== sha256Hex);
-  return { changed: changed.map(({ bytes }) => bytes), gone: [...before.keys()].filter((id) => !now.has(id)) };
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { sha256Hex } from '../bytes/sha256.ts';
 import { NodeObservationSchema } from '../proto/lacre/v1/record_pb.ts';
@@ -83,13 +82,38 @@ export class EvidenceFeed {
     });
   }
 
-  /** Sends what is new every poll interval, until `signal` aborts. */
-  async poll(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      if (this.#deps.list.grew()) await this.advance();
-      else await this.#exclusive(() => this.#look());
-      await sleep(this.#deps.pollIntervalMs, undefined, { signal }).catch(() => undefined);
-    }
+  /** Sends what is new every poll interval, until `signal` aborts. Rejects where it can't be read or sent. */
+  poll(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let isSending = false;
+    const turn = () => {
+      if (isSending) return;
+      try {
+        const grew = this.#deps.list.grew();
+        if (!grew && !this.#hasNews()) return;
+        isSending = true;
+        const sent = grew ? this.advance() : this.#exclusive(() => this.#look());
+        sent.then(() => {
+          isSending = false;
+        }, reject);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const timer = setInterval(turn, this.#deps.pollIntervalMs);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    else turn();
+    return promise.finally(() => clearInterval(timer));
+  }
+
+  /** Whether containers changed, or it is time to look at the node. */
+  #hasNews(): boolean {
+    return this.#deps.containers.version() !== this.#sentVersion || this.#isObservationDue();
+  }
+
+  #isObservationDue(): boolean {
+    return performance.now() - this.#observedAtMs >= OBSERVE_EVERY_MS;
   }
 
   #knows(containerSha256Hex: string): boolean {
@@ -130,7 +154,7 @@ export class EvidenceFeed {
   }
 
   async #sendObservation(): Promise<void> {
-    if (performance.now() - this.#observedAtMs < OBSERVE_EVERY_MS) return;
+    if (!this.#isObservationDue()) return;
     this.#observedAtMs = performance.now();
     const value = observeNode();
     const digest = sha256Hex(toBinary(NodeObservationSchema, value));

@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,6 +83,61 @@ test('faults are errors with the name of the errno', () => {
   code(() => native.notify('/x', 'x'.repeat(5000)), 'ENAMETOOLONG');
   code(() => native.notify(join(folder, 'none'), 'READY=1'), 'ENOENT');
   code(() => native.notify('@lacre-nobody-listens', 'READY=1'), 'ECONNREFUSED');
+});
+
+test('what a file reads is compared to its end, whatever its length', () => {
+  const path = join(folder, 'content');
+  const fds: number[] = [];
+  for (const length of [0, 1, 16_383, 16_384, 16_385, 100_000]) {
+    const bytes = Buffer.from(Array.from({ length }, (_, at) => at % 251));
+    writeFileSync(path, bytes);
+    const fd = openSync(path, 'r');
+    fds.push(fd);
+    const has = (expected: Buffer) => native.hasContent(fd, expected);
+    assert.equal(has(bytes), true, `${length} bytes`);
+    assert.equal(has(bytes), true, 'from its beginning each time');
+    assert.equal(has(Buffer.concat([bytes, Buffer.of(0)])), false, 'it is shorter');
+    if (length === 0) continue;
+    assert.equal(has(bytes.subarray(0, -1)), false, 'it is longer');
+    for (const at of [0, length - 1]) {
+      const other = Buffer.from(bytes);
+      other[at] = 255;
+      assert.equal(has(other), false, `byte ${at} of ${length}`);
+    }
+  }
+  for (const fd of fds) closeSync(fd);
+  const mounts = openSync('/proc/self/mountinfo', 'r');
+  assert.equal(native.hasContent(mounts, readFileSync('/proc/self/mountinfo')), true);
+  closeSync(mounts);
+});
+
+test('tables that do not fit together are refused, and so is what is no epoll descriptor', () => {
+  const epoll = native.watchOpen();
+  const watch = (fds: number, lengths: number[], seen: number, bytes = 64, at = epoll) =>
+    native.watchAll(at, Buffer.alloc(bytes), new Int32Array(fds), Int32Array.from(lengths), new Int32Array(seen));
+  assert.equal(watch(0, [], 0), 0);
+  assert.equal(watch(8, [0, 0], 2), 0);
+  const refused: [number, number[], number][] = [
+    [4, [0, 0], 2],
+    [8, [0, 0], 1],
+    [8, [0, 33], 2],
+    [8, [-1, 0], 2],
+  ];
+  for (const [fds, lengths, seen] of refused)
+    assert.throws(() => watch(fds, lengths, seen), { code: 'EINVAL' }, `${fds}, ${lengths}, ${seen}`);
+  assert.throws(() => watch(4, [0], 1, 64, 0x7fff_ffff), { code: 'EBADF' });
+  const { watchAll, watchHold, hasContent } = native as unknown as Record<string, (...values: unknown[]) => void>;
+  const table = new Int32Array(4);
+  for (const bad of [undefined, 'x', {}, new Uint8Array(4), new Float64Array(4)]) {
+    assert.throws(() => watchAll?.(epoll, Buffer.alloc(4), bad, table, table), { code: 'EINVAL' });
+    assert.throws(() => watchHold?.(epoll, 0, bad), { code: 'EINVAL' });
+  }
+  assert.throws(() => watchAll?.(epoll, 'x', table, table, table), { code: 'EINVAL' });
+  assert.throws(() => watchHold?.(epoll, -1, table), { code: 'EINVAL' });
+  assert.throws(() => watchHold?.(epoll, 0, new Int32Array(3)), { code: 'EINVAL' });
+  assert.throws(() => hasContent?.(0, 'x'), { code: 'EINVAL' });
+  assert.throws(() => native.hasContent(0x7fff_ffff, Buffer.alloc(0)), { code: 'EBADF' });
+  closeSync(epoll);
 });
 
 const python = spawnSync('python3', ['-c', '']).status === 0;

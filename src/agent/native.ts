@@ -41,12 +41,22 @@ export interface Native {
    * has to be looked at otherwise: one of WATCHED. A change of mounts is told once.
    */
   watch(descriptors: Int32Array, buffer: Buffer): number;
+  /** An epoll descriptor for watchHold and watchAll. */
+  watchOpen(): number;
   /**
-   * The same of many containers, four descriptors each. `procs` has what cgroup.procs of each was, one after another,
-   * and `ends` where each ends. Puts into `seen` 0 for one that is as it was, else the length of its cgroup.procs or one
-   * of WATCHED.
+   * From now on watchAll tells of this slot when the container's first process ends or its mounts change; a change before
+   * this call may stay untold. To close the descriptors ends it.
    */
-  watchAll(descriptors: Int32Array, procs: Buffer, ends: Int32Array, seen: Int32Array): void;
+  watchHold(epoll: number, slot: number, descriptors: Int32Array): void;
+  /**
+   * Looks at the containers in all slots. Of each: an equal part of `procs` holds in its first `lengths` bytes what
+   * cgroup.procs was (0: there is none to be compared), `descriptors` its four. Puts into `seen` 0 for one that is as it
+   * was, else the length of its cgroup.procs or one of WATCHED; a change of mounts is told once. Returns how many are not
+   * as they were.
+   */
+  watchAll(epoll: number, procs: Buffer, descriptors: Int32Array, lengths: Int32Array, seen: Int32Array): number;
+  /** Whether an open file of /proc reads, from its beginning to its end, as expected. */
+  hasContent(descriptor: number, expected: Buffer): boolean;
   /**
    * Puts into `buffer` what /proc says of the process whose folder this is: stat, status, cgroup, and where exe, ns/user,
    * ns/mnt and ns/pid lead, each after its length in 32 bits. All of it is of one process, whoever gets its pid meanwhile:
@@ -83,8 +93,11 @@ const FUNCTIONS = [
   'pidfdOpen',
   'isAlive',
   'watch',
+  'watchOpen',
+  'watchHold',
   'watchAll',
   'readProcess',
+  'hasContent',
   'setNotDumpable',
   'notify',
   'releaseMemory',

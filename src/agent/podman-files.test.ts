@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { PodmanFiles } from './podman-files.ts';
 
@@ -144,4 +145,74 @@ test('a pod is known by its cgroup', async () => {
     pidfile('178');
     assert.equal((await source.list())[0]?.sandboxId, pod, cgroupsPath);
   }
+});
+
+describe('whether another list would tell the same', () => {
+  const alive = () => true;
+  const untilToldOf = async (): Promise<boolean> => {
+    for (let tries = 0; tries < 100 && source.isUnchanged(); tries += 1) await sleep(10);
+    return !source.isUnchanged();
+  };
+
+  test('not before the first list; then until a list of podman changes, and again', async () => {
+    assert.equal(source.isUnchanged(), false);
+    await source.list();
+    await source.list(alive);
+    await sleep(50);
+    assert.equal(source.isUnchanged(), true);
+    containers([entry(), entry({ id: ID.replace('9', 'a') })]);
+    assert.equal(await untilToldOf(), true);
+    await source.list(alive);
+    assert.equal(source.isUnchanged(), true);
+    write('storage/overlay-images/images.json', '[]');
+    assert.equal(await untilToldOf(), true);
+    const [container] = await source.list(alive);
+    assert.equal(container?.manifestDigest, '');
+  });
+
+  test('of one that is not known to live, its first process’s file is looked at each time', async () => {
+    rmSync(join(folder, `run/overlay-containers/${ID}/userdata/pidfile`));
+    assert.deepEqual(await source.list(), []);
+    assert.equal(source.isUnchanged(), true);
+    pidfile('177');
+    assert.equal(source.isUnchanged(), false);
+    await source.list();
+    assert.equal(source.isUnchanged(), true);
+    pidfile('178');
+    assert.equal(source.isUnchanged(), false);
+    await source.list();
+    await source.list(alive);
+    pidfile('179');
+    assert.equal(source.isUnchanged(), true, 'whoever asks knows that the process lives');
+  });
+
+  test('not while a container’s configuration has still to come', async () => {
+    rmSync(join(folder, `storage/overlay-containers/${ID}/userdata/config.json`));
+    assert.deepEqual(await source.list(), []);
+    assert.equal(source.isUnchanged(), false);
+  });
+
+  test('not after a list that failed', async () => {
+    await source.list();
+    write('storage/overlay-images/images.json', '{');
+    await assert.rejects(source.list());
+    assert.equal(source.isUnchanged(), false);
+  });
+
+  test('at times it is listed nevertheless: not every file system tells of changes', async (t) => {
+    await source.list();
+    assert.equal(source.isUnchanged(), true);
+    const now = performance.now();
+    t.mock.method(performance, 'now', () => now + 10_000);
+    assert.equal(source.isUnchanged(), false);
+  });
+
+  test('a container that lives is told from what was read before, as long as its entries are the same', async () => {
+    const [first] = await source.list();
+    rmSync(join(folder, `run/overlay-containers/${ID}`), { recursive: true });
+    containers([entry()]);
+    assert.equal((await source.list(alive))[0], first);
+    containers([entry({ names: ['renamed'] })]);
+    assert.deepEqual(await source.list(alive), []);
+  });
 });

@@ -46,6 +46,11 @@ export interface ContainerSource {
    *   as it was.
    */
   list(isAlive?: (container: EngineContainer) => boolean): Promise<EngineContainer[]>;
+  /**
+   * Whether another list now would give the same objects as the last, as long as their first processes live; left out: that
+   * can't be told more cheaply. A change of the last moment may be missed.
+   */
+  isUnchanged?(): boolean;
   /** Why a part of the last list is not new; undefined: all of it is. */
   readonly fault?: LacreError | undefined;
 }

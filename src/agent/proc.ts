@@ -140,6 +140,20 @@ export class Proc {
     return Number(/^Max open files +(\d+)/m.exec(text)?.[1] ?? 0);
   }
 
+  /**
+   * The pid that was given last in this process's pid namespace: each new process and thread in it or below takes another.
+   * Undefined where proc doesn't tell.
+   */
+  lastPid(): number | undefined {
+    try {
+      const text = readKernelFile(`${this.root}/loadavg`, MAX_TEXT_BYTES, true).toString('latin1');
+      const match = / (\d{1,10})\n$/.exec(text);
+      return match === null ? undefined : Number(match[1]);
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Seconds since boot. */
   uptimeSeconds(): number {
     const text = readKernelFile(`${this.root}/uptime`, MAX_TEXT_BYTES).toString('latin1');

@@ -206,17 +206,6 @@ test('sightings without a file are told apart by path and digest', () => {
   assert.equal(set.add({ ...zero, path: '/a', hex: '', index: 4, pcr: 10, buffer: undefined }), true);
 });
 
-test('a sighting without a file is found by one with it, among many', () => {
-  const usual = { pcr: 10, template: 'evm-sig', digestState: 'usable', iuid: undefined, shared: false } as const;
-  const sightings = ordinary.map((_, file) => sightingOf(ordinary, { ...usual, file }, file));
-  const loose = sightings.map(({ file: _, ...rest }) => rest);
-  const set = new SightingSet(100);
-  assert.ok(loose.every((one) => set.add(one)));
-  assert.ok(sightings.every((one) => !set.add(one)));
-  for (const { path, sha256 } of ordinary) assert.ok(set.wasExecuted(path, ['00', toHex(sha256)]));
-  assert.ok(!set.wasExecuted('/a', ['00'.repeat(32)]));
-});
-
 test('files that find no slot when the set grows are kept all the same', () => {
   // Of 128 slots that are looked at from 500 of 512 on, most lie at the start; one file of the next place lies behind them.
   const [crowded, next] = [take(128, placeWith(500)), take(1, placeWith(501))];
