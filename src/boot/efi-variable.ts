@@ -11,10 +11,6 @@ export interface EfiVariable {
 
 /** EFI_GLOBAL_VARIABLE: SecureBoot, PK, KEK. */
 export const GLOBAL_VENDOR = '8be4df61-93ca-11d2-aa0d-00e098032b8c';
-/** EFI_IMAGE_SECURITY_DATABASE_GUID: db, dbx, dbt, dbr. */
-export const SECURITY_DATABASE_VENDOR = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
-/** shim's: MokList, MokListX, SbatLevel. */
-export const SHIM_VENDOR = '605dab50-e046-4300-abb6-3dd810dd8b23';
 
 const MAX_NAME = 1024;
 const GUID_BYTES = 16;
