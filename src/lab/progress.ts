@@ -1,4 +1,4 @@
-/** Milliseconds that each step took, by its name. */
+/** Milliseconds that each step took, by its name; of one that was done again, those of all times. */
 export type Timings = Record<string, number>;
 
 /** A line for each step, for a report. */
@@ -28,7 +28,7 @@ export class Progress {
     try {
       return await work();
     } finally {
-      this.#timings[name] = Math.round(performance.now() - startedAt);
+      this.#timings[name] = (this.#timings[name] ?? 0) + Math.round(performance.now() - startedAt);
     }
   }
 

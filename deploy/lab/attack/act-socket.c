@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define MESH_FOLDER "/run/lacre/mesh/"
-#define HELD_SECONDS 8
 
 static int make_socket(void)
 {
@@ -106,7 +105,7 @@ int act_take(char **words)
 	int api;
 
 	snprintf(path, sizeof path, MESH_FOLDER "%s", words[1]);
-	int listener = listen_at(path), giver = listener < 0 ? -1 : accept(listener, 0, 0);
+	int listener = listen_at(path), giver = listener < 0 ? -1 : accept4(listener, 0, 0, SOCK_CLOEXEC);
 	if (giver < 0 || recvmsg(giver, &message, MSG_CMSG_CLOEXEC) != 1 || !CMSG_FIRSTHDR(&message))
 		return errno ? errno : EPROTO;
 	memcpy(&api, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof api);
@@ -130,6 +129,7 @@ int act_hand(char **words)
 	memcpy(CMSG_DATA(&control.head), &api, sizeof api);
 	if (sendmsg(taker, &message, 0) != 1)
 		return errno;
-	sleep(HELD_SECONDS); /* it lives on while the other asks */
+	while (read(taker, &byte, 1) > 0) /* it lives on until the other has asked */
+		;
 	return 0;
 }

@@ -25,10 +25,12 @@
 
 #define ORDERS "/run/orders"
 #define TEXT_MOST 8192
-#define ORDER_SECONDS 30
-#define LOOK_MS 200
+#define ORDER_SECONDS 60
+#define LOOK_MS 400
 #define AGAIN_LEAST_MS 500
 #define AGAIN_MOST_MS 16000
+#define AGAIN_DENIED_MS 60000 /* dozens of refused ones that ask on would leave the others no processor */
+#define PERMISSION_DENIED 7
 
 static int orders_done;
 static int ask_now;
@@ -120,8 +122,8 @@ void ask_once(const char *socket)
 	close_and_say(&stream, "asked");
 }
 
-/* One request from its start to its end; 1 where an identity came. */
-static int follow(struct stream *stream)
+/* One request from its start to its end; for how long to wait before the next, where it was wait_ms before this one. */
+static int follow(struct stream *stream, int wait_ms)
 {
 	struct svid svid;
 	int has = 0;
@@ -135,8 +137,12 @@ static int follow(struct stream *stream)
 		}
 		look_for_orders();
 	}
-	close_and_say(stream, has ? "ended" : "refused");
-	return has;
+	int status = close_and_say(stream, has ? "ended" : "refused");
+	if (has)
+		return AGAIN_LEAST_MS;
+	if (status == PERMISSION_DENIED)
+		return AGAIN_DENIED_MS;
+	return wait_ms * 2 > AGAIN_MOST_MS ? AGAIN_MOST_MS : wait_ms * 2;
 }
 
 int main(int count, char **arguments)
@@ -163,6 +169,6 @@ int main(int count, char **arguments)
 			continue;
 		if (stream_open(&stream, WORKLOAD_SOCKET))
 			return 1;
-		wait_ms = follow(&stream) ? AGAIN_LEAST_MS : wait_ms * 2 > AGAIN_MOST_MS ? AGAIN_MOST_MS : wait_ms * 2;
+		wait_ms = follow(&stream, wait_ms);
 	}
 }

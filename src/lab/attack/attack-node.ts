@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { LacreError } from '../../lacre-error.ts';
 import type { LabNode, ServiceLine } from '../lab-node.ts';
 import type { ControlChannel } from '../machine/control-channel.ts';
 import type { Setting } from './attack.ts';
@@ -6,8 +8,6 @@ import { type AttackBuild, HOST_PROGRAM, TARGET_IMAGE } from './attack-build.ts'
 
 export const NEIGHBOUR = 'neighbour';
 const FOLDER = '/run/lab';
-/** Two intervals of quotes and more. */
-const SERVER_TIME_LIMIT_MS = 60_000;
 const NO_HOOKS = '/etc/lacre';
 
 /** The node as its attackers have it: containers of the attacked service, orders to the code in them, and the host's root. */
@@ -17,21 +17,13 @@ export class AttackNode {
   readonly build: AttackBuild;
   /** Process id of the agent. */
   readonly agentPid: number;
-  readonly #serverLog: string;
   readonly #orders = new Map<string, number>();
 
-  constructor(parts: {
-    control: ControlChannel;
-    lab: LabNode;
-    build: AttackBuild;
-    agentPid: number;
-    serverLog: string;
-  }) {
+  constructor(parts: { control: ControlChannel; lab: LabNode; build: AttackBuild; agentPid: number }) {
     this.control = parts.control;
     this.lab = parts.lab;
     this.build = parts.build;
     this.agentPid = parts.agentPid;
-    this.#serverLog = parts.serverLog;
   }
 
   /** Starts a container: an honest one, but for what `setting` says. */
@@ -45,15 +37,18 @@ export class AttackNode {
     await this.lab.podman('start', name);
   }
 
-  /** Has the code in a container do something; settles when it has done it, or when its time is over. */
-  async order(name: string, orders: readonly string[], timeoutMs = 90_000): Promise<void> {
+  /** Has the code in a container do something; settles when it has. Throws lab.node.command. */
+  async order(name: string, orders: readonly string[], timeoutMs = 180_000): Promise<void> {
     const number = (this.#orders.get(name) ?? 0) + 1;
     this.#orders.set(name, number);
     await this.control.writeFile(orderPath(name), [number, ...orders, 'end', ''].join('\n'));
     const late = Date.now() + timeoutMs;
     const obeyed = (line: ServiceLine) => line.event === 'obeyed' && line.number === String(number);
-    while (!(await this.lab.lines(name)).some(obeyed) && Date.now() < late)
-      await new Promise((r) => setTimeout(r, 100));
+    while (!(await this.lab.lines(name)).some(obeyed)) {
+      if (Date.now() > late)
+        throw new LacreError('lab.node.command', `in the node: ${name} has not done in time: ${orders.join(', ')}`);
+      await delay(100);
+    }
   }
 
   /** Puts an executable file that no reference value knows into the host's tmpfs; its path. */
@@ -61,16 +56,6 @@ export class AttackNode {
     const path = `${FOLDER}/${name}`;
     await this.control.writeFile(path, await readFile(localFile), { mode: 0o755 });
     return path;
-  }
-
-  /** Waits for a line in the server's log; false where none comes. */
-  async serverSays(line: RegExp): Promise<boolean> {
-    const late = Date.now() + SERVER_TIME_LIMIT_MS;
-    while (!line.test(await readFile(this.#serverLog, 'utf8'))) {
-      if (Date.now() > late) return false;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
-    return true;
   }
 
   /** Runs the host's own attacking program; what it printed. */

@@ -76,6 +76,10 @@ test("an attacker's own request tells its status, or that it got an identity", (
   assert.equal(asked(), null);
   assert.equal(asked('asked 7'), '7');
   assert.equal(asked('askedAndGot', 'asked -1'), 'identity');
+  const either = (event: string) =>
+    judge({ asked: ['-1', '14'] }, sight({ ...GOOD, lines: said('identity', event) })).faults;
+  assert.deepEqual([...either('asked -1'), ...either('asked 14')], []);
+  assert.deepEqual(either('asked 7'), ['attack: own request 7, where -1 or 14 is expected']);
 });
 
 test('an order that the kernel refused is a fault, unless it should', () => {

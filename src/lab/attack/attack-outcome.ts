@@ -53,11 +53,13 @@ export function judgeAttack(
   return { ...outcome, faults: faultsOf(outcome, expected) };
 }
 
+type Fact = string | number | null;
+
 function faultsOf(outcome: Omit<AttackOutcome, 'faults'>, expected: Partial<Expectation>): string[] {
   const faults: string[] = [];
-  const check = (what: string, seen: string | number | null, wanted: string | number | null | undefined) => {
-    if (wanted !== undefined && seen !== wanted)
-      faults.push(`${outcome.name}: ${what} ${seen ?? 'none'}, where ${wanted} is expected`);
+  const check = (what: string, seen: Fact, wanted: Fact | readonly Fact[] | undefined) => {
+    if (wanted !== undefined && ![wanted].flat().includes(seen))
+      faults.push(`${outcome.name}: ${what} ${seen ?? 'none'}, where ${[wanted].flat().join(' or ')} is expected`);
   };
   check('identity', outcome.identity, expected.identity);
   check(`finding (of ${outcome.refusedBy.join(', ') || 'no fatal one'})`, outcome.code, expected.code);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Attack } from './attack.ts';
 import { CONTAINER_ATTACKS } from './container-attacks.ts';
@@ -27,4 +29,11 @@ test('a finding that counts by its path is of no earlier attack of the same boot
     const paths = shared.flatMap(({ expected }) => expected.path ?? []);
     assert.equal(new Set(paths).size, paths.length);
   }
+});
+
+test('the threat model names every attack of the plan, and no other', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../../THREAT-MODEL.md'), 'utf8');
+  const lists = [...page.matchAll(/`test\/lab\/attack\.test\.ts` \(([^)]*)\)/g)];
+  const named = lists.flatMap(([, list = '']) => [...list.matchAll(/`([a-z-]+)`/g)].map(([, name = '']) => name));
+  assert.deepEqual(named.toSorted(), ATTACKS.map(({ name }) => name).toSorted());
 });

@@ -1,3 +1,4 @@
+import { isPanic } from '../image/reference-boot.ts';
 import { LabRun } from '../lab-folder.ts';
 import type { NodeReport } from '../lab-report.ts';
 import { type Progress, type Timings, timingLines } from '../progress.ts';
@@ -28,8 +29,8 @@ export interface AttackOptions {
  * where every attack came to what it should. Throws lab.*.
  */
 export async function attackUp(build: AttackBuild, options: AttackOptions): Promise<0 | 1> {
-  const containers = await boot(build, CONTAINER_ATTACKS, options);
-  const host = await boot(build, HOST_ATTACKS, options);
+  const containers = await bootOrAgain(build, CONTAINER_ATTACKS, options);
+  const host = await bootOrAgain(build, HOST_ATTACKS, options);
   const attacks = [...containers.outcomes, ...host.outcomes];
   const report: AttackReport = {
     kernel: build.node.kernelVersion,
@@ -39,6 +40,15 @@ export async function attackUp(build: AttackBuild, options: AttackOptions): Prom
   };
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : attackText(report));
   return attacks.every(({ faults }) => faults.length === 0) ? 0 : 1;
+}
+
+/** Once more from the beginning where the emulated kernel panics. */
+async function bootOrAgain(build: AttackBuild, plan: AttackPlan, options: AttackOptions): Promise<PlayedAttacks> {
+  return boot(build, plan, options).catch((error: unknown) => {
+    if (!isPanic(error)) throw error;
+    options.progress.say("the emulated processor made the node's kernel panic; this boot is done once more");
+    return boot(build, plan, options);
+  });
 }
 
 async function boot(build: AttackBuild, plan: AttackPlan, options: AttackOptions): Promise<PlayedAttacks> {

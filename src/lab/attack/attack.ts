@@ -10,8 +10,8 @@ export interface Expectation {
   readonly code?: FindingCode;
   /** Of the finding: so that it is this attack's and no earlier one's. */
   readonly path?: string;
-  /** gRPC status that a request of the attacker's own got. */
-  readonly asked?: string;
+  /** gRPC status that a request of the attacker's own got, or one of these; "-1": the connection ended without one. */
+  readonly asked?: string | readonly string[];
   /** Errno that the kernel gave to the host's attack. */
   readonly errno?: number;
   /** Errno of the last order; left out: 0, the kernel did it. */

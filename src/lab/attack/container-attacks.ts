@@ -1,5 +1,5 @@
-import { z } from 'zod';
-import type { Attack, AttackPlan } from './attack.ts';
+import { LacreError } from '../../lacre-error.ts';
+import type { Attack, AttackPlan, Setting } from './attack.ts';
 import { type AttackNode, NEIGHBOUR } from './attack-node.ts';
 
 const EPERM = 1;
@@ -93,19 +93,20 @@ const STARTED_OTHERWISE: readonly Attack[] = [
   },
 ];
 
-/** A container that shares a volume with another range: neither can be told from the other. */
-const PLANTED: Attack = {
-  name: 'program-planted-in-a-shared-volume',
-  container: { open: true, options: ['--volume', 'common:/common'] },
-  orders: ['forge /bin/health /common/planted'],
-  expected: never('container.attribution.shared'),
-};
+const PLANTER = 'program-planted-in-a-shared-volume';
+const SHARING: Setting = { open: true, options: ['--volume', 'common:/common'] };
 
-const EXECUTED: Attack = {
-  name: 'planted-program-executed',
-  container: { open: true, options: ['--volume', 'common:/common'] },
-  orders: ['run /common/planted'],
-  expected: never('container.attribution.shared'),
+/** Two ranges that write to a volume and execute from it: neither can be told from the other any more. */
+const PLANTED: Attack = {
+  name: PLANTER,
+  container: SHARING,
+  host: async (node) => {
+    await node.order(PLANTER, ['forge /bin/health /common/planted']);
+    await node.start('executor', SHARING);
+    await node.order('executor', ['run /common/planted']);
+    return undefined;
+  },
+  expected: { identity: 'lost', code: 'container.attribution.shared', neighbour: 'keeps' },
 };
 
 /** Code in a container with an identity executes what its image does not hold. */
@@ -209,7 +210,8 @@ const ASKERS: readonly Attack[] = [
   {
     name: 'connection-of-a-process-that-ended',
     orders: ['orphan'],
-    expected: { identity: 'kept', asked: '14', neighbour: 'keeps' },
+    // The maker may have ended before the agent takes the connection, or after it.
+    expected: { identity: 'kept', asked: ['-1', '14'], neighbour: 'keeps' },
   },
   {
     name: 'connection-handed-over-by-a-bad-container',
@@ -258,14 +260,12 @@ const OPENED: Attack = {
   expected: lost('appraisal.file.unattributed', '/scratch/opened'),
 };
 
-const INSPECTED = z.tuple([
-  z.looseObject({ HostConfig: z.looseObject({ IDMappings: z.looseObject({ UidMap: z.array(z.string()) }) }) }),
-]);
-
 /** First uid of a running container's range. */
-async function rangeOf({ lab }: AttackNode, name: string): Promise<string> {
-  const [container] = INSPECTED.parse(JSON.parse(await lab.podman('container', 'inspect', name)));
-  return container.HostConfig.IDMappings.UidMap[0]?.split(':')[1] ?? '';
+async function rangeOf({ lab, control }: AttackNode, name: string): Promise<string> {
+  const pid = (await lab.podman('container', 'inspect', '--format', '{{.State.Pid}}', name)).trim();
+  const [, outside] = (await control.readFile(`/proc/${pid}/uid_map`)).toString().trim().split(/\s+/);
+  if (outside === undefined) throw new LacreError('lab.node.command', `in the node: ${name} has no range of uids`);
+  return outside;
 }
 
 /** They end exact attribution, or the host's grade, for the whole node. */
@@ -310,6 +310,6 @@ const NODE_WIDE: readonly Attack[] = [
 
 export const CONTAINER_ATTACKS: AttackPlan = {
   first: [REUSED],
-  beside: [STARTED_OTHERWISE, [PLANTED], [EXECUTED], FROM_WITHIN, [VIOLATION], ASKERS, UNATTRIBUTED, [OPENED]],
+  beside: [STARTED_OTHERWISE, [PLANTED], FROM_WITHIN, [VIOLATION], ASKERS, UNATTRIBUTED, [OPENED]],
   last: NODE_WIDE,
 };

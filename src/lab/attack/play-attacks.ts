@@ -1,34 +1,26 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { isLacreError } from '../../lacre-error.ts';
 import { LabAdmin } from '../admin.ts';
 import { loadImage } from '../image/reference-boot.ts';
-import { LabNode, type ServiceLine } from '../lab-node.ts';
+import { LabNode } from '../lab-node.ts';
 import { type NodeReport, nodeReport } from '../lab-report.ts';
 import { TRUST_DOMAIN } from '../lab-server.ts';
 import { bootStep, type Played, type Stage } from '../play.ts';
 import { addNode, approveReferences } from '../scenario.ts';
 import { untilAttested } from '../until-attested.ts';
-import type { Attack, AttackPlan, Expectation } from './attack.ts';
+import type { Attack, AttackPlan } from './attack.ts';
 import type { AttackBuild } from './attack-build.ts';
 import { AttackNode, NEIGHBOUR } from './attack-node.ts';
-import { type AttackOutcome, judgeAttack } from './attack-outcome.ts';
-import { look } from './attack-scene.ts';
+import type { AttackOutcome } from './attack-outcome.ts';
+import { type Scene, settle, type Watched } from './settle.ts';
 
-const START_TIME_LIMIT_MS = 120_000;
-const OUTCOME_TIME_LIMIT_MS = 90_000;
-const POLL_MS = 250;
+const START_TIME_LIMIT_MS = 240_000;
+const OUTCOME_TIME_LIMIT_MS = 180_000;
+/** Longer than a boot lasts: dozens of containers that renew their SVIDs would leave the attackers no processor. */
+const SVID_TTL_SECONDS = '3600';
 
 export interface PlayedAttacks extends Played {
   readonly node: NodeReport;
   readonly outcomes: readonly AttackOutcome[];
-}
-
-interface Scene {
-  readonly node: AttackNode;
-  readonly admin: LabAdmin;
-  readonly stage: Stage;
-  /** By attack: what the node could not do. */
-  readonly failures: Map<string, string>;
 }
 
 /** Boots the node, and carries out a plan's attacks beside an honest container. */
@@ -43,7 +35,7 @@ export async function playAttacks(stage: Stage, build: AttackBuild, plan: Attack
   const lab = new LabNode(control);
   using admin = new LabAdmin(server.adminSocket);
   const agent = await lab.startAgent(await server.command('bundle', 'show'));
-  const node = new AttackNode({ control, lab, build, agentPid: agent.pid, serverLog: server.logPath });
+  const node = new AttackNode({ control, lab, build, agentPid: agent.pid });
   await Promise.all([
     progress.step('enrol', `the agent starts and enrols as ${parentId}`, () =>
       untilAttested({ admin, agent, log: () => lab.agentLog(), signal }),
@@ -74,7 +66,8 @@ async function approve({ server, built, ekCertificate }: Stage, build: AttackBui
     ...['lacre:attribution:exact', 'lacre:config:image', 'lacre:host:standard', 'lacre:root:software'],
   ].flatMap((selector) => ['--selector', selector]);
   const id = `spiffe://${TRUST_DOMAIN}/target`;
-  await server.command('entry', 'create', '--spiffe-id', id, '--parent-id', parentId, ...selectors);
+  const life = ['--x509-svid-ttl', SVID_TTL_SECONDS];
+  await server.command('entry', 'create', '--spiffe-id', id, '--parent-id', parentId, ...life, ...selectors);
   return parentId;
 }
 
@@ -112,6 +105,7 @@ async function startAll(scene: Scene, attacks: readonly Attack[]): Promise<void>
       await noting(scene, name, async () => {
         await before?.(node);
         await node.start(name, container);
+        scene.stage.progress.say(`started: ${name}`);
       });
     }
   };
@@ -128,8 +122,12 @@ async function performGroup(scene: Scene, group: readonly Attack[]): Promise<Att
       const { name } = attack;
       const expected = attack.byKernel?.[stage.built.kernelSeries] ?? attack.expected;
       const startedAt = performance.now();
-      const said = await noting(scene, name, async () => attack.host?.(node));
-      if (attack.orders !== undefined) await node.order(name, attack.orders);
+      const said = await noting(scene, name, async () => {
+        if (scene.failures.has(name)) return undefined;
+        const printed = await attack.host?.(node);
+        if (attack.orders !== undefined) await node.order(name, attack.orders);
+        return printed;
+      });
       return { name, expected, said, startedAt };
     }),
   );
@@ -146,48 +144,6 @@ async function noting<T>({ stage, failures }: Scene, name: string, work: () => P
     failures.set(name, `${name}: ${error.message}`);
     return undefined;
   }
-}
-
-/** What is waited for, of one container or of the host. */
-interface Watched {
-  readonly name: string;
-  readonly expected: Partial<Expectation>;
-  /** What the host's attack printed. */
-  readonly said?: string | undefined;
-  readonly startedAt?: number;
-}
-
-/** Looks until everything is as expected of all, or the time is over: then with what is not. */
-async function settle(scene: Scene, all: readonly Watched[], timeLimitMs: number): Promise<AttackOutcome[]> {
-  const { node, admin, stage, failures } = scene;
-  const startedAt = performance.now();
-  const done = new Map<string, AttackOutcome>();
-  for (;;) {
-    const open = all.filter(({ name }) => !isOver(done.get(name), failures.get(name)));
-    const see = await look(node, admin);
-    for (const { name, expected, said, startedAt: actedAt = startedAt } of open) {
-      const { errno, lines } = factsOf(said);
-      const ms = Math.round(performance.now() - actedAt);
-      const outcome = judgeAttack(name, expected, await see(name, lines), { errno, ms });
-      const failure = failures.get(name);
-      done.set(name, failure === undefined ? outcome : { ...outcome, faults: [failure, ...outcome.faults] });
-    }
-    const outcomes = [...done.values()];
-    const isOverOf = (outcome: AttackOutcome) => isOver(outcome, failures.get(outcome.name));
-    if (outcomes.every(isOverOf) || performance.now() - startedAt > timeLimitMs) return outcomes;
-    await delay(POLL_MS, undefined, { signal: stage.signal });
-  }
-}
-
-/** Nothing more is waited for: all is as expected, or can't become so. */
-function isOver(outcome: AttackOutcome | undefined, failure: string | undefined): boolean {
-  return outcome !== undefined && (failure !== undefined || outcome.faults.length === 0);
-}
-
-/** What the host's attack printed: an errno, or the lines of a program of the container's. */
-function factsOf(said: string | undefined): { errno: number | undefined; lines: ServiceLine[] } {
-  const lines = [...(said ?? '').matchAll(/^\{.*\}$/gm)].map(([line]) => JSON.parse(line) as ServiceLine);
-  return { errno: /^\d+\s*$/.test(said ?? '') ? Number(said) : undefined, lines };
 }
 
 function sentenceOf({ name, identity, code, errno, asked, neighbour, faults }: AttackOutcome): string {

@@ -24,7 +24,7 @@ export async function referenceBoot(folder: string, signal: AbortSignal): Promis
 }
 
 /** Whether a machine ended because its kernel panicked, which the emulated processor makes it do in some boots of many. */
-function isPanic(error: unknown): boolean {
+export function isPanic(error: unknown): boolean {
   return isLacreError(error, 'lab.machine.gone') && error.message.includes('Kernel panic');
 }
 
