@@ -202,8 +202,37 @@ test('sightings without a file are told apart by path and digest', () => {
     added.map((one) => set.add(one)),
     [true, false, true, true],
   );
+  assert.equal(set.add({ ...sighting('/a', 'ab', 4), iuid: 7 }), false, 'whoever owns it');
   const zero = { ...usual, digestState: 'zero' } as const;
   assert.equal(set.add({ ...zero, path: '/a', hex: '', index: 4, pcr: 10, buffer: undefined }), true);
+});
+
+test('wherever the search for the first file begins, all are kept, and one that has no place besides', () => {
+  const usual = { pcr: 10, template: 'evm-sig', digestState: 'usable', iuid: undefined, shared: false } as const;
+  const plain = Array.from({ length: 10 }, (_, n) => ({ path: `/p${n}`, sha256: Buffer.alloc(32, n) }));
+  for (let lastBits = 0; lastBits < 32; lastBits++) {
+    const files = [...take(1, placeWith(lastBits)), ...plain, { path: '/caf\u00e9', sha256: Buffer.alloc(32) }];
+    const set = new SightingSet(100);
+    const sightings = files.map((_, file) => sightingOf(files, { ...usual, file }, file));
+    for (const sighting of sightings) assert.equal(set.add(sighting), true, `${lastBits} ${sighting.path}`);
+    for (const sighting of sightings) assert.equal(set.add(sighting), false, `${lastBits} ${sighting.path}`);
+  }
+});
+
+test('a sighting without a file is found by one with it, among many', () => {
+  const usual = { pcr: 10, template: 'evm-sig', digestState: 'usable', iuid: undefined, shared: false } as const;
+  const sightings = ordinary.map((_, file) => sightingOf(ordinary, { ...usual, file }, file));
+  const loose = sightings.map(({ file: _, ...rest }) => rest);
+  const set = new SightingSet(100);
+  assert.ok(loose.every((one) => set.add(one)));
+  assert.ok(sightings.every((one) => !set.add(one)));
+  const accented = { path: '/d\u00e9', sha256: Buffer.alloc(32) };
+  assert.ok(
+    set.add(sightingOf([accented], { ...usual, file: 0 }, 99)),
+    'with a file, and found by its text all the same',
+  );
+  for (const { path, sha256 } of ordinary) assert.ok(set.wasExecuted(path, ['00', toHex(sha256)]));
+  assert.ok(!set.wasExecuted('/a', ['00'.repeat(32)]));
 });
 
 test('files that find no slot when the set grows are kept all the same', () => {
