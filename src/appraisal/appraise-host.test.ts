@@ -54,6 +54,11 @@ function bootedWith(line: string, table?: Partial<Measurement>): Scene {
 test('a node that is as it should be: standard, and why not sealed', () => {
   const verdict = scene().judgeHost();
   assert.deepEqual(codesOf(verdict), ['appraisal.root.unverified']);
+  const kernels = verdict.selectors.filter((selector) => selector.startsWith('lacre:kernel:'));
+  assert.deepEqual(
+    kernels,
+    reference.boot.kernelSha256.map((digest) => `lacre:kernel:sha256:${toHex(digest)}`),
+  );
   assert.deepEqual(
     verdict.selectors.filter((selector) => !selector.startsWith('lacre:kernel:')),
     [

@@ -122,6 +122,12 @@ const CASES: readonly [what: string, entries: Entry[], setting: Setting, expecte
     { attribution: 'shared' },
     ['! appraisal.file.unattributed /bin/other'],
   ],
+  [
+    "nobody's file of a domain like others, of one apart",
+    [[OF_NOBODY, '/bin/other', 'other']],
+    { ...OPEN, other: 'shared' },
+    ['! appraisal.file.unattributed /bin/other'],
+  ],
   ["nobody's file of a domain alike", [[OF_NOBODY, '/bin/other', 'other']], ALIKE, []],
   [
     "nobody's file of the host, where none is known",

@@ -22,8 +22,8 @@ export class SightingSet {
   /** Spot of a sighting, and its number in the list from 1 on; half of the slots at most are taken. Undefined: there are few. */
   #slots: Int32Array | undefined;
   #slotted = 0;
-  /** Files that may be asked for by their place are among the texts. */
-  #crowded = false;
+  /** Sightings without a file, which may be asked for with one, are among the texts. */
+  #hasLoose = false;
   #dropped = 0;
 
   /** @param byOwner files of different uids are kept apart, as their owner may become known later. */
@@ -74,7 +74,6 @@ export class SightingSet {
     const kept = this.#list.filter((sighting) => !condition(sighting));
     this.#list.length = 0;
     this.#slots = undefined;
-    this.#texts = undefined;
     for (const sighting of kept) this.add(sighting);
     return taken;
   }
@@ -107,7 +106,7 @@ export class SightingSet {
   #isKept(sighting: Seen, slot: number): boolean {
     if (this.#slots === undefined) return this.#list.some((one) => this.#isSame(one, sighting));
     if (slot >= 0 && this.#slots[slot + 1] !== 0) return true;
-    return (slot < 0 || this.#crowded) && this.#texts?.has(this.#textOf(sighting)) === true;
+    return (slot < 0 || this.#hasLoose) && this.#texts?.has(this.#textOf(sighting)) === true;
   }
 
   /** Keeps sighting `number` of the list (from 1 on) in its slot, or by its text where it has none. */
@@ -117,7 +116,7 @@ export class SightingSet {
       const sighting = this.#list[number - 1] as Sighting;
       this.#texts ??= new Set();
       this.#texts.add(this.#textOf(sighting));
-      this.#crowded ||= sighting.file === undefined || sighting.file.place >= 0;
+      this.#hasLoose ||= sighting.file === undefined;
       return;
     }
     slots[slot] = spot;
@@ -131,7 +130,7 @@ export class SightingSet {
     this.#slots = new Int32Array(2 * count);
     this.#texts = undefined;
     this.#slotted = 0;
-    this.#crowded = false;
+    this.#hasLoose = false;
     this.#list.forEach((sighting, at) => {
       const spot = this.#spotOf(sighting);
       this.#keep(this.#slotOf(sighting, spot), spot, at + 1);
