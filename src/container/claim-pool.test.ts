@@ -97,6 +97,31 @@ test('what is shared holds on to no message', () => {
   assert.deepEqual([claim.seccompSha256.buffer.byteLength, sha256.buffer.byteLength], [32, 32]);
 });
 
+/** Its parts: two texts, a list and a digest. */
+const small = () => decodeContainer(encodeContainer(makeContainer({ id: id(1), engine: 'podman' })));
+
+test('just so many parts are kept', () => {
+  const again = (pool: ClaimPool, ...between: Partial<Container>[]) => {
+    const { claim } = pool.share(small());
+    const other = small();
+    for (const fields of between) pool.share({ ...other, claim: { ...other.claim, ...fields } });
+    const { argv, seccompSha256 } = pool.share(small()).claim;
+    return [argv === claim.argv, seccompSha256 === claim.seccompSha256];
+  };
+  assert.deepEqual(again(new ClaimPool(4)), [true, true]);
+  assert.deepEqual(again(new ClaimPool(3)), [false, false]);
+  const names = (count: number) => Array.from({ length: count }, (_, n) => ({ imageName: `image-${n}` }));
+  assert.deepEqual(again(new ClaimPool(), ...names(16_380)), [true, true]);
+  assert.deepEqual(again(new ClaimPool(), ...names(16_381)), [false, false]);
+});
+
+test('what is forgotten takes no place', () => {
+  const pool = new ClaimPool(4);
+  const container = small();
+  pool.share({ ...container, claim: { ...container.claim, imageName: 'x', cwd: 'y' } });
+  assert.equal(pool.share(small()).claim.argv, pool.share(small()).claim.argv);
+});
+
 test('with more parts than are kept all are forgotten, and nothing is mixed up', () => {
   const pool = new ClaimPool(4);
   for (let number = 1; number < 50; number++) {

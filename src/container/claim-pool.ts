@@ -97,7 +97,7 @@ export class ClaimPool {
   }
 
   #text(text: string): string {
-    return text === '' ? '' : this.#first(this.#texts, text, text);
+    return this.#first(this.#texts, text, text);
   }
 
   #list<Part>(list: Part[]): Part[] {
@@ -105,8 +105,7 @@ export class ClaimPool {
   }
 
   #bytes(bytes: Uint8Array): Uint8Array {
-    const key = Buffer.from(bytes).toString('latin1');
-    return this.#digests.get(key) ?? this.#first(this.#digests, key, new Uint8Array(bytes));
+    return this.#first(this.#digests, Buffer.from(bytes).toString('latin1'), new Uint8Array(bytes));
   }
 
   /** The first part that had this key. */

@@ -83,4 +83,7 @@ test('a domain tells its past, then what is of another kind or of another contai
   const { reasons, containers, id: name, range } = history({ reasons: past }).view([running(1, 'host', ...now)]);
   assert.deepEqual(reasons, [reason('fuse', 1, 'now'), past[1], now[1], now[2]]);
   assert.deepEqual([containers, name, range], [[id(1)], 'range:200000+1024', RANGE]);
+  assert.deepEqual(history().view([running(1, 'host', reason('fuse'))]).reasons, [reason('fuse')]);
+  assert.deepEqual(history({ reasons: [reason('fuse')] }).view([]).reasons, [reason('fuse')]);
+  assert.deepEqual(history().view([]).reasons, []);
 });

@@ -12,6 +12,7 @@ const ID = '64c7a37fb79809e959121ad53290abd9b3eb9d10ca646f6bb76fde70c4d011f0';
 const OTHER = 'f'.repeat(64);
 const MAX_LINES = 64;
 const malformed = { code: 'container.proc.malformed' };
+const hex = (byte: number) => byte.toString(16).padStart(2, '0');
 const bytes = (text: string) => Buffer.from(text, 'latin1');
 
 test('uid_map: only one extent that is not the host’s own is a range', () => {
@@ -203,7 +204,11 @@ test('path text shows what can be printed as it is, and of the rest each byte', 
     pathText(Uint8Array.of(0x1f, 0x20, 0x5b, 0x5c, 0x5d, 0x7e, 0x7f, 0x0a, 0xff)),
     '\\x1f [\\x5c]~\\x7f\\x0a\\xff',
   );
+  for (const byte of [0x00, 0x1f, 0x5c, 0x7f, 0xff])
+    assert.equal(pathText(Uint8Array.of(byte, byte, 0xff)), `\\x${hex(byte)}\\x${hex(byte)}\\xff`);
+  assert.equal(pathText(Uint8Array.of(0x5c)), '\\x5c');
   assert.equal(pathText(Buffer.from('caf\u00e9')), 'caf\u00e9');
+  assert.equal(pathText(Buffer.from('\u00e9')), '\u00e9');
   assert.equal(pathText(Buffer.from('\ufeff/a')), '\ufeff/a', 'a byte order mark is a part of the name');
 });
 
