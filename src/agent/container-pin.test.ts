@@ -237,7 +237,9 @@ describe('containers that are held between two looks', { skip }, () => {
     proc.uidMap = () => {
       throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
     };
+    const { version } = watch;
     await assert.rejects(look(), { code: 'agent.engine.unavailable' });
+    assert.deepEqual([watch.containers.has(id), watch.version], [false, version + 1], 'it is told as gone');
     proc.uidMap = uidMap;
     await look();
     assert.equal(claimOf(id).mounts.find(({ target }) => target === '/tmp')?.type, 'tmpfs');

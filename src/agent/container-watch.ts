@@ -187,7 +187,7 @@ export class ContainerWatch {
       try {
         if (this.#see(container.id, this.#observe(container))) changed.add(container.id);
       } catch (error) {
-        this.#see(container.id, undefined);
+        if (this.#see(container.id, undefined)) changed.add(container.id);
         faults.push(error);
       }
       // Others get their turn: with hundreds of containers a look takes long.
