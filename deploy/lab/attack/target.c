@@ -29,7 +29,7 @@
 #define LOOK_MS 400
 #define AGAIN_LEAST_MS 500
 #define AGAIN_MOST_MS 16000
-#define AGAIN_DENIED_MS 60000 /* dozens of refused ones that ask on would leave the others no processor */
+#define AGAIN_DENIED_MS 60000 /* at first: dozens of refused ones that ask on would leave the others no processor */
 #define PERMISSION_DENIED 7
 
 static int orders_done;
@@ -141,7 +141,7 @@ static int follow(struct stream *stream, int wait_ms)
 	if (has)
 		return AGAIN_LEAST_MS;
 	if (status == PERMISSION_DENIED)
-		return AGAIN_DENIED_MS;
+		return wait_ms * 4 < AGAIN_DENIED_MS ? AGAIN_DENIED_MS : wait_ms * 4;
 	return wait_ms * 2 > AGAIN_MOST_MS ? AGAIN_MOST_MS : wait_ms * 2;
 }
 
