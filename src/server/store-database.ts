@@ -1,6 +1,7 @@
 import { chmodSync, existsSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { storeFault } from './store-fault.ts';
+import { GroupCommit } from './store-group-commit.ts';
 import { LogFile } from './store-log-file.ts';
 import { migrate } from './store-migrate.ts';
 
@@ -20,7 +21,10 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>();
   /** Undefined in memory. */
   readonly #log: LogFile | undefined;
-  #grouping = false;
+  readonly #group = new GroupCommit(
+    (work) => this.#commit(work, false),
+    () => this.#log?.sync() ?? Promise.resolve(),
+  );
 
   /** @param path of the database file (made with mode 0600), or ":memory:". */
   constructor(path: string) {
@@ -48,7 +52,7 @@ export class Database {
   run(sql: string, ...values: SQLInputValue[]): { changes: number; lastId: number } {
     return this.#guard(() => {
       const result = this.#prepare(sql).run(...values);
-      this.#committed();
+      if (!this.#db.isTransaction) this.#log?.syncNow();
       return { changes: Number(result.changes), lastId: Number(result.lastInsertRowid) };
     });
   }
@@ -64,44 +68,39 @@ export class Database {
   /** Runs `work` as one transaction: all of it is on disk when this returns, none of it where it throws. Nests by joining. */
   transaction<T>(work: () => T): T {
     if (this.#db.isTransaction) return work();
-    return this.#guard(() => {
-      this.#db.exec('BEGIN IMMEDIATE');
-      try {
-        const result = work();
-        this.#db.exec('COMMIT');
-        this.#committed();
-        return result;
-      } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-        throw error;
-      }
-    });
+    return this.#guard(() => this.#commit(work, true));
   }
 
   /**
-   * As `transaction`, whose result others see at once; but it is on disk only when the promise resolves, together with those
-   * of others. Where the transaction fails it throws here; the promise rejects where the disk fails.
+   * As `transaction`, together with those of others: run when others have joined it, and before anything else is read or
+   * written; on disk when the promise resolves. It rejects where the transaction or the disk fails. `work` may be run twice.
    */
-  grouped(work: () => void): Promise<void> {
-    const before = this.#grouping;
-    this.#grouping = true;
+  async grouped(work: () => void): Promise<void> {
     try {
-      this.transaction(work);
-    } finally {
-      this.#grouping = before;
+      await this.#group.add(work);
+    } catch (error) {
+      throw storeFault(error);
     }
-    const written = this.#log?.sync() ?? Promise.resolve();
-    return written.catch((error) => Promise.reject(storeFault(error)));
   }
 
   close(): void {
+    if (this.#db.isOpen) this.#group.flush();
     this.#log?.close();
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
   }
 
-  #committed(): void {
-    if (!this.#grouping && !this.#db.isTransaction) this.#log?.syncNow();
+  #commit<T>(work: () => T, sync: boolean): T {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      this.#db.exec('COMMIT');
+      if (sync) this.#log?.syncNow();
+      return result;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
   }
 
   #prepare(sql: string): StatementSync {
@@ -114,6 +113,7 @@ export class Database {
 
   #guard<T>(work: () => T): T {
     try {
+      if (!this.#db.isTransaction) this.#group.flush();
       return work();
     } catch (error) {
       throw storeFault(error);

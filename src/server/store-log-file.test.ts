@@ -25,22 +25,27 @@ test('what many commit together is seen at once, and on disk when the promise re
   await Promise.all(written);
 });
 
-test('a transaction that fails throws where it stands, and writes nothing', async (context) => {
+test('a transaction that fails rejects alone, and writes nothing', async (context) => {
   const { db, add, count } = open(context);
   const fail = () =>
     db.grouped(() => {
       add(Uint8Array.of(1));
       throw new TypeError('no');
     });
-  assert.throws(fail, { code: 'server.store.failed' });
+  await assert.rejects(fail(), { code: 'server.store.failed' });
   assert.equal(count(), 0);
-  await db.grouped(() => void add(Uint8Array.of(2)));
-  assert.equal(count(), 1);
+  const before = db.grouped(() => void add(Uint8Array.of(2)));
+  const failed = fail();
+  const after = db.grouped(() => void add(Uint8Array.of(3)));
+  await assert.rejects(failed, { code: 'server.store.failed' });
+  await Promise.all([before, after]);
+  assert.equal(count(), 2);
 });
 
 test('nothing is promised once the database is closed', async (context) => {
-  const { db, add } = open(context);
+  const { db, add, count } = open(context);
   const pending = db.grouped(() => void add(Uint8Array.of(1)));
+  assert.equal(count(), 1, 'its write is under way');
   const late = db.grouped(() => void add(Uint8Array.of(2)));
   db.close();
   await pending;

@@ -67,8 +67,9 @@ export class Store {
   }
 
   /**
-   * As `transaction`, without stopping the event loop while the disk is written: others see the result at once, and it is
-   * on disk when the promise resolves. Nothing that rests on it may leave the server before.
+   * As `transaction`, together with those of others and without stopping the event loop while the disk is written: whoever
+   * reads sees the result at once, and it is on disk when the promise resolves. Nothing that rests on it may leave the
+   * server before. `work` may be run twice, the first time without effect.
    */
   grouped(work: () => void): Promise<void> {
     return this.#db.grouped(work);
