@@ -1,12 +1,20 @@
 import { constants } from 'node:crypto';
-import type { Http2ServerRequest } from 'node:http2';
-import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  Http2ServerRequest,
+  Http2ServerResponse,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { keepAlive } from '../http2-keep-alive.ts';
 import { LacreError } from '../lacre-error.ts';
 import { Node } from '../proto/lacre/v1/node_pb.ts';
+import { isAttestCall, serveAttest } from './attest-call.ts';
 import { enrol } from './enrolment.ts';
 import { EnrolmentGate } from './enrolment-gate.ts';
 import { readEndorsementRoots } from './enrolment-roots.ts';
@@ -35,7 +43,19 @@ export function createNodeListener(deps: ServerDeps): NodeListener {
   const gate = new EnrolmentGate(roots, Math.min(deps.config.limits.concurrentEnrolments, LIMITS.enrolments));
   const server = createSecureServer(tlsOptions(deps));
   const connections = guard(server, deps);
-  server.on('request', handler(deps, { registry, gate, peers: connections.peers }));
+  const { peers } = connections;
+  const answer = handler(deps, { gate, peers });
+  server.on(
+    'stream',
+    (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, rawHeaders: string[]) => {
+      if (!isAttestCall(headers)) {
+        answer(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+        return;
+      }
+      const peer = peers.get(stream.session as ServerHttp2Session);
+      void serveAttest(stream, peer, (call) => attest(deps, registry, call));
+    },
+  );
   const rotate = () => server.setSecureContext(tlsOptions(deps));
   deps.events.on('bundleChanged', rotate);
   return {
@@ -69,19 +89,18 @@ function tlsOptions(deps: ServerDeps) {
 }
 
 interface Shared {
-  readonly registry: SessionRegistry;
   readonly gate: EnrolmentGate;
   readonly peers: WeakMap<ServerHttp2Session, NodePeer>;
 }
 
-function handler(deps: ServerDeps, { registry, gate, peers }: Shared) {
+/** All calls but Attest. */
+function handler(deps: ServerDeps, { gate, peers }: Shared) {
   return connectNodeAdapter({
     routes: (router) => {
       // Anybody may send what Enrol reads: no more than a chunk.
       router.rpc(Node.method.enrol, (requests, context) => enrol(deps, gate, requests, context), {
         readMaxBytes: LIMITS.enrolMessageBytes,
       });
-      router.rpc(Node.method.attest, (requests, context) => attest(deps, registry, requests, context));
     },
     connect: false,
     grpcWeb: false,

@@ -13,7 +13,7 @@ test('messages come in order, then the end', async () => {
     outbox.push(4);
   });
   const seen: number[] = [];
-  for await (const message of outbox) seen.push(message);
+  await outbox.drainTo((message) => void seen.push(message));
   assert.deepEqual(seen, [1, 2, 3]);
 });
 
@@ -24,7 +24,7 @@ test('an error ends the stream after what was queued, and the first end counts',
   outbox.fail(new Error('second'));
   const seen: number[] = [];
   await assert.rejects(async () => {
-    for await (const message of outbox) seen.push(message);
+    await outbox.drainTo((message) => void seen.push(message));
   }, /first/);
   assert.deepEqual(seen, [1]);
 });
@@ -35,7 +35,7 @@ test('a peer that does not read ends the stream', async () => {
   const seen: number[] = [];
   await assert.rejects(
     async () => {
-      for await (const message of outbox) seen.push(message);
+      await outbox.drainTo((message) => void seen.push(message));
     },
     (error) => isLacreError(error, 'server.limit'),
   );
@@ -47,6 +47,6 @@ test('a long stream keeps its order', async () => {
   for (let number = 0; number < 5000; number++) outbox.push(number);
   outbox.finish();
   let next = 0;
-  for await (const message of outbox) assert.equal(message, next++);
+  await outbox.drainTo((message) => void assert.equal(message, next++));
   assert.equal(next, 5000);
 });

@@ -4,7 +4,7 @@ import { LacreError } from '../lacre-error.ts';
  * What waits to be sent on one stream. A reader that lets more than `limit` messages wait ends the stream
  * (server.limit): the server never buffers for a peer without bound.
  */
-export class Outbox<T> implements AsyncIterable<T> {
+export class Outbox<T> {
   readonly #queue: T[] = [];
   readonly #limit: number;
   #head = 0;
@@ -42,12 +42,17 @@ export class Outbox<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterator<T> {
+  /**
+   * Writes what is queued until the end, which it rejects with where that is an error.
+   * @param write returns what is to be waited for before the next message, if anything
+   */
+  async drainTo(write: (message: T) => Promise<void> | undefined): Promise<void> {
     for (;;) {
       const message = this.#queue[this.#head];
       if (message !== undefined) {
         this.#shift();
-        yield message;
+        const taken = write(message);
+        if (taken !== undefined) await taken;
       } else if (this.#end !== undefined) {
         if (this.#end.error !== undefined) throw this.#end.error;
         return;

@@ -37,6 +37,7 @@ export async function nextMessage<T>(incoming: AsyncIterator<T>): Promise<Iterat
   try {
     return await incoming.next();
   } catch (error) {
+    if (error instanceof LacreError) throw error;
     if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) throw error;
     throw new LacreError('server.protocol', 'a message of the peer cannot be read', {}, { cause: error });
   }

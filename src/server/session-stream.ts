@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VerifiedX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import type { AttestHello, AttestRequest, AttestResponse, Evidence, ListChunk } from '../proto/lacre/v1/node_pb.ts';
+import type { AttestHello, AttestRequest, Evidence, ListChunk } from '../proto/lacre/v1/node_pb.ts';
 import { verifyAttestationKey } from '../tpm/attestation-key.ts';
 import { parsePublicArea } from '../tpm/public-area.ts';
 import { AnswerEntries } from './answer-entries.ts';
 import { answerOnReusedEvidence } from './answer-reused.ts';
+import type { AttestCall } from './attest-call.ts';
 import { IssueBudget } from './issue-budget.ts';
 import { LIMITS } from './limits.ts';
 import { NodeState } from './node-state.ts';
@@ -104,7 +105,7 @@ export class Session implements OpenSession {
   }
 
   /** Runs until either side ends it. */
-  async *run(incoming: AsyncIterator<AttestRequest>, signal: AbortSignal): AsyncGenerator<AttestResponse> {
+  async run({ incoming, signal, write }: Omit<AttestCall, 'peer'>): Promise<void> {
     const { outbox } = this.#context;
     const endTicks = ticker.add(() => this.#safeTick());
     const onAbort = () => outbox.finish();
@@ -112,7 +113,7 @@ export class Session implements OpenSession {
     this.#sendOpen();
     const pump = this.#pump(incoming);
     try {
-      yield* outbox;
+      await outbox.drainTo(write);
     } finally {
       endTicks();
       signal.removeEventListener('abort', onAbort);

@@ -1,9 +1,9 @@
-import type { HandlerContext } from '@connectrpc/connect';
 import { type VerifiedX509Svid, verifyX509Svid } from '../identity/x509-svid.ts';
 import { LacreError } from '../lacre-error.ts';
-import type { AttestHello, AttestRequest, AttestResponse } from '../proto/lacre/v1/node_pb.ts';
+import type { AttestHello, AttestRequest } from '../proto/lacre/v1/node_pb.ts';
+import type { AttestCall } from './attest-call.ts';
 import { LIMITS } from './limits.ts';
-import { type NodePeer, PEER } from './node-listener-peer.ts';
+import type { NodePeer } from './node-listener-peer.ts';
 import type { ServerDeps } from './server-deps.ts';
 import type { SessionRegistry } from './session-registry.ts';
 import { nextMessage, statusOf } from './session-status.ts';
@@ -14,26 +14,20 @@ import type { NodeRow } from './store-nodes.ts';
  * lacre.v1.Node.Attest: one session of an enrolled node. The connection's client certificate must be an agent's SVID
  * of ours whose node is in the inventory and not banned; the session ends with the certificate at the latest.
  */
-export async function* attest(
-  deps: ServerDeps,
-  registry: SessionRegistry,
-  requests: AsyncIterable<AttestRequest>,
-  context: HandlerContext,
-): AsyncGenerator<AttestResponse> {
+export async function attest(deps: ServerDeps, registry: SessionRegistry, call: AttestCall): Promise<void> {
+  const { peer, incoming } = call;
   try {
-    const peer = context.values.get(PEER);
     authenticate(deps, peer);
     registry.requireRoom();
-    const incoming = requests[Symbol.asyncIterator]();
     const session = await openSession(deps, peer, incoming);
     registry.open(session);
     try {
-      yield* session.run(incoming, context.signal);
+      await session.run(call);
     } finally {
       registry.closed(session);
     }
   } catch (error) {
-    if (!context.signal.aborted) logEnd(deps, error);
+    if (!call.signal.aborted) logEnd(deps, error);
     throw statusOf(error);
   }
 }
