@@ -82,6 +82,7 @@ process.on('message', (message: { readonly join?: FleetPlan; readonly begin?: tr
     join(message.join).then(() => process.send?.({ joined: true }));
   } else if (message.begin === true) {
     record.take();
+    clearInterval(faults);
     beginFaults();
     process.send?.({ begun: true });
   } else if (message.take === true) {

@@ -12,7 +12,7 @@ export interface ProbeFigures {
   readonly loopP99Ms: number;
   readonly loopMaxMs: number;
   readonly rssMb: number;
-  /** After a collection, as the next. */
+  /** After a collection where it was asked for, as the next. */
   readonly heapMb: number;
   readonly externalMb: number;
   readonly cpuSeconds: number;
@@ -32,7 +32,8 @@ const profile = process.env['LACRE_BENCH_PROFILE'];
 const session = new Session();
 let answers = 0;
 
-process.on('message', async () => {
+/** Asked for 'figures' it collects first; 'running' leaves heap and external memory as they are. */
+process.on('message', async (asked) => {
   answers += 1;
   if (profile !== undefined && answers === 2) {
     session.connect();
@@ -43,7 +44,7 @@ process.on('message', async () => {
   }
   const { user, system } = process.cpuUsage(cpu);
   const memory = process.memoryUsage();
-  collect();
+  if (asked !== 'running') collect();
   const kept = process.memoryUsage();
   const ms = (ns: number) => Math.max(0, ns / 1e6 - RESOLUTION_MS);
   const figures: ProbeFigures = {

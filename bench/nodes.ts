@@ -95,7 +95,8 @@ export async function measureNodes(settings: NodesSettings): Promise<NodesResult
   }
 }
 
-async function startServer(directory: string) {
+/** Runs the server, with what each container of the fleet's image needs, and says what a fleet has to know. */
+export async function startServer(directory: string) {
   const root = issueCertificate('fleet root', undefined, { usage: KeyUsageFlags.keyCertSign });
   const rootPath = join(directory, 'root.pem');
   await writeFile(rootPath, pem('CERTIFICATE', root.certificate));
@@ -154,6 +155,12 @@ async function createEntries(client: AdminClient): Promise<void> {
   if (failed !== undefined) throw new Error(failed.status?.message);
 }
 
+/** A process that plays nodes. */
+export function startFleet(): ChildProcess {
+  const path = fileURLToPath(new URL('nodes-fleet.ts', import.meta.url));
+  return fork(path, [], { execArgv: ['--max-old-space-size=4096'] });
+}
+
 async function startFleets(
   settings: NodesSettings,
   plan: Omit<FleetPlan, 'from' | 'to' | 'seed' | 'workloads' | 'extraEntries' | 'rate'>,
@@ -162,11 +169,10 @@ async function startFleets(
   const { count, seed, workloads, extraEntries } = settings;
   const fleets: ChildProcess[] = [];
   const processes = Math.ceil(count / NODES_PER_PROCESS);
-  const path = fileURLToPath(new URL('nodes-fleet.ts', import.meta.url));
   const joined: Promise<unknown>[] = [];
   for (let from = 0; from < count; from += NODES_PER_PROCESS) {
     const to = Math.min(count, from + NODES_PER_PROCESS);
-    const fleet = fork(path, [], { execArgv: ['--max-old-space-size=4096'] });
+    const fleet = startFleet();
     children.push(fleet);
     fleets.push(fleet);
     const rate = JOINS_PER_SECOND / processes;
@@ -176,7 +182,7 @@ async function startFleets(
   return fleets;
 }
 
-async function ask<T>(child: ChildProcess, message: object | string): Promise<T> {
+export async function ask<T>(child: ChildProcess, message: object | string): Promise<T> {
   const answer = once(child, 'message');
   const exit = once(child, 'exit').then(() => Promise.reject(new Error('a process of the bench ended')));
   exit.catch(() => undefined);
@@ -185,12 +191,12 @@ async function ask<T>(child: ChildProcess, message: object | string): Promise<T>
   return value as T;
 }
 
-function probe(server: ChildProcess): Promise<ProbeFigures> {
-  return ask(server, 'figures');
+export function probe(server: ChildProcess, how: 'figures' | 'running' = 'figures'): Promise<ProbeFigures> {
+  return ask(server, how);
 }
 
 /** User and system time of processes, from /proc: seconds. */
-async function cpuOf(children: readonly ChildProcess[]): Promise<number> {
+export async function cpuOf(children: readonly ChildProcess[]): Promise<number> {
   let ticks = 0;
   for (const { pid } of children) {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
@@ -200,7 +206,7 @@ async function cpuOf(children: readonly ChildProcess[]): Promise<number> {
   return ticks / 100;
 }
 
-function percentile(values: readonly number[], share: number): number {
+export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }

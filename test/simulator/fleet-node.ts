@@ -48,6 +48,8 @@ interface Workload {
   /** Id of the request that it holds. */
   held: bigint | undefined;
   renewAt: number;
+  /** It had an SVID before. */
+  isRenewed: boolean;
   /** Executed what its image does not hold. */
   bad: boolean;
 }
@@ -85,7 +87,14 @@ export class FleetNode {
     this.#workloads = Array.from({ length: options.workloads }, (_, at) => {
       const number = at + 1;
       for (const file of IMAGE_FILES.slice(0, 2)) this.#kernel.measureContainer(file, { uid: uidOf(number) });
-      return { number, template: requestOf(containerOf(number)), held: undefined, renewAt: 0, bad: false };
+      return {
+        number,
+        template: requestOf(containerOf(number)),
+        held: undefined,
+        renewAt: 0,
+        isRenewed: false,
+        bad: false,
+      };
     });
     // The same file by other owners of a range: entries of their own, as many different files of an image would be.
     for (let at = 0; at < options.extraEntries; at++) {
@@ -228,7 +237,10 @@ export class FleetNode {
     if (outcome.case === 'identities') {
       const [svid] = outcome.value.x509;
       const lifeMs = Number(svid?.expiresAtUnixMs ?? 0n) - Date.now();
-      workload.renewAt = performance.now() + lifeMs * (RENEW_FROM + RENEW_SPAN * random.next());
+      // As of a node that has run for long: the first renewals are spread over the whole time.
+      const part = workload.isRenewed ? 1 : random.next();
+      workload.isRenewed = true;
+      workload.renewAt = performance.now() + part * lifeMs * (RENEW_FROM + RENEW_SPAN * random.next());
       record.svids += outcome.value.x509.length;
     } else if (outcome.case === 'refusal' && workload.bad) {
       workload.renewAt = Number.POSITIVE_INFINITY;
