@@ -20,6 +20,8 @@ import { type SessionContext, sendAnswers } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
 import type { EpochRow, EvidenceCommit } from './store-evidence.ts';
 
+const NO_LEAF = new Uint8Array();
+
 /** Answers that are judged and signed without a pause: about 10 ms. */
 const ANSWERS_PER_TURN = 32;
 
@@ -64,7 +66,7 @@ async function prepareAnswer(
   request: BatchRequest,
   isReused: boolean,
 ): Promise<PreparedAnswer> {
-  const containerId = request.record.claim.containerId;
+  const containerId = context.state.containerId(request.record);
   const base = { request, containerId };
   try {
     const verdict = judge(context, request);
@@ -157,7 +159,7 @@ async function sign(
     );
   }
   const { deps, budget } = context;
-  const { containerId } = request.record.claim;
+  const containerId = context.state.containerId(request.record);
   const identities: PreparedIdentity[] = [];
   for (const matched of matches) {
     const { entry } = matched;
@@ -300,7 +302,8 @@ export function deliver(
       const { id, kind, leaf } = request;
       const record = context.state.keptRecord(request.record);
       const { containerId } = record.claim;
-      const kept = { id, kind, leaf, record };
+      // What a quote covers is confirmed by nothing.
+      const kept = { id, kind, record, leaf: confirmByNonce === undefined ? NO_LEAF : leaf };
       context.subscriptions.keep({ request: kept, containerId, identities, confirmByNonce, released: false });
     }
     tellAnswer(context, answer);

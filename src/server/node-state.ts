@@ -267,6 +267,11 @@ export class NodeState {
     return this.#containers.get(containerId) !== undefined;
   }
 
+  /** Of the container that a record names: the one text of it that is held, where it is there. */
+  containerId({ claim: { containerId } }: CallerRecord): string {
+    return this.#containers.get(containerId)?.claim.id ?? containerId;
+  }
+
   containerName(containerId: string): string {
     return this.#containers.get(containerId)?.claim.name ?? '';
   }

@@ -11,7 +11,9 @@ export interface IssuedIdentity {
 }
 
 /** Of a request what its holder is judged by again, and confirmed by. */
-export interface KeptRequest extends Pick<BatchRequest, 'id' | 'kind' | 'leaf'> {
+export interface KeptRequest extends Pick<BatchRequest, 'id' | 'kind'> {
+  /** Empty where it waits for no confirmation. */
+  readonly leaf: Uint8Array;
   readonly record: Pick<BatchRequest['record'], 'claim'>;
 }
 
