@@ -10,7 +10,7 @@ import { skipWithoutSoftwareTpm } from '../simulator/software-tpm.ts';
 
 const skip = skipWithoutSoftwareTpm();
 
-test('a silent node loses its session, though the database cannot say so, and the server goes on', { skip }, async () => {
+test('a silent node loses its session, also where the database cannot say so', { skip }, async () => {
   let aheadMs = 0;
   await using fixture = await Fixture.start('', { now: () => new Date(Date.now() + aheadMs) });
   const container = containerOf(1);
