@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { imaPolicy } from './policy.ts';
+import { LIST_PCRS } from './pending-prefixes.ts';
+import { imaPolicy, POLICY_PCRS } from './policy.ts';
 
 test('the policy states the pool and keeps the order that first-match rules need', () => {
   const rules = imaPolicy(300_000).trimEnd().split('\n');
@@ -24,6 +25,10 @@ test('the policy is, to the byte, the one that the sealed sample was recorded un
   assert.equal(imaPolicy(200_000), readFileSync(recorded, 'utf8'));
   assert.equal(imaPolicy(), imaPolicy(200_000));
   for (const base of [65_536, 2 ** 31 - 1]) assert.ok(imaPolicy(base).includes(` uid>${base - 1} `));
+});
+
+test('the policy writes to the PCRs that a list is replayed into', () => {
+  assert.deepEqual(Object.values(POLICY_PCRS), LIST_PCRS);
 });
 
 test('a pool that overlaps the users of the host is refused', () => {

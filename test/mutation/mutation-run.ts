@@ -124,7 +124,11 @@ export async function tryFromTheStart(
     const tests = onLoad ? [...candidate.tests.keys()] : testsFor(candidate, id);
     return { file: candidate, tests };
   });
-  for (const some of together && parts.length > 0 ? [parts] : parts.map((part) => [part])) {
+  // A file's own tests notice most of what is changed in it, and are loaded in a moment.
+  const own = parts.filter((part) => part.file.file === file.replace(/\.ts$/, '.test.ts'));
+  const others = parts.filter((part) => !own.includes(part));
+  for (const some of together ? [own, others] : parts.map((part) => [part])) {
+    if (some.length === 0) continue;
     const outcome = await tryTogether(some, id, manifestPath);
     const killer = outcome.kind === 'tried' ? outcome.killer : undefined;
     const killing = some.find((part) => part.file.tests.some(({ name }) => name === killer));
@@ -140,7 +144,7 @@ interface Part {
   readonly tests: readonly number[];
 }
 
-/** All these tests, quickest first, in one process in which the mutant is on from the start. */
+/** All these tests, quickest first, in a process in which the mutant is on from the start. */
 async function tryTogether(parts: readonly Part[], mutant: number, manifestPath: string): Promise<Outcome> {
   const paths = parts.map(({ file }) => join(ROOT, file.file));
   const start = await WorkerProcess.start(paths, manifestPath, mutant, START_BOUND_MS);
