@@ -183,12 +183,18 @@ async function startFleets(
 }
 
 export async function ask<T>(child: ChildProcess, message: object | string): Promise<T> {
-  const answer = once(child, 'message');
-  const exit = once(child, 'exit').then(() => Promise.reject(new Error('a process of the bench ended')));
-  exit.catch(() => undefined);
-  child.send(message);
-  const [value] = await Promise.race([answer, exit]);
-  return value as T;
+  const asked = new AbortController();
+  const { signal } = asked;
+  const answer = once(child, 'message', { signal });
+  const exit = once(child, 'exit', { signal }).then(() => Promise.reject(new Error('a process of the bench ended')));
+  for (const one of [answer, exit]) one.catch(() => undefined);
+  try {
+    child.send(message);
+    const [value] = await Promise.race([answer, exit]);
+    return value as T;
+  } finally {
+    asked.abort();
+  }
 }
 
 export function probe(server: ChildProcess, how: 'figures' | 'running' = 'figures'): Promise<ProbeFigures> {
