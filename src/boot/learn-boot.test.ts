@@ -196,6 +196,56 @@ test("a confirmed text that is not in GRUB's form is no command line", () => {
   assert.deepEqual(learnBoot(boot).commandLines, [GRUB_LINE]);
 });
 
+test('a command of GRUB that speaks of a command line is none', () => {
+  const events = [...CHAIN, event(8, EV.ipl, 'grub_cmd: echo kernel_cmdline: x\0', 'echo kernel_cmdline: x')];
+  assert.deepEqual(learnBoot(replay(events)).commandLines, [GRUB_LINE]);
+});
+
+test('what firmware says of its next step is no program in PCR 4, and something measured in any other', () => {
+  const action = 'Calling EFI Application from Boot Option';
+  const events = [...CHAIN, event(4, 7, action), event(9, EV.separator, SEPARATOR), event(13, EV.ipl, action)];
+  const [before, after] = [CHAIN, events].map((each) => learnBoot(replay(each)));
+  assert.deepEqual(after?.kernels, before?.kernels);
+  assert.deepEqual(after?.initrds, before?.initrds);
+  const named = (learnt?: LearntBoot) => learnt?.components.map(({ pcr, name }) => `${pcr} ${name}`) ?? [];
+  assert.deepEqual(
+    named(after).filter((name) => !named(before).includes(name)),
+    [`13 ${action}`],
+  );
+});
+
+test('PCRs of firmware are pinned, and what others hold is named', () => {
+  const events = Array.from({ length: 15 }, (_, pcr) => event(pcr, EV.ipl, `in ${pcr}\0`));
+  const boot = replay(events);
+  const { kernels, initrds, components, pcrs } = learnBoot(boot);
+  assert.deepEqual(
+    [...pcrs],
+    [0, 2, 3, 7].map((pcr) => [pcr, [boot.pcr(pcr)]]),
+  );
+  assert.deepEqual(
+    [kernels, initrds],
+    [4, 9].map((pcr) => boot.eventDigests(pcr)),
+  );
+  assert.deepEqual(
+    components.map(({ pcr, name }) => [pcr, name]),
+    [8, 10, 12, 13, 14].map((pcr) => [pcr, `in ${pcr}`]),
+  );
+});
+
+test('a command line in UTF-16 ends in one zero, whatever it holds before', () => {
+  const line = 'quiet\0init=/bin/sh';
+  const { commandLines } = learnBoot(replay([event(12, EV.ipl, Buffer.from(`${line}\0`, 'utf16le'))]));
+  assert.deepEqual(commandLines, [line]);
+});
+
+test('a component has 120 characters of what was measured as its name', () => {
+  const { components } = learnBoot(replay([event(8, EV.ipl, `${'x'.repeat(121)}\0`)]));
+  assert.deepEqual(
+    components.map(({ name }) => name),
+    ['x'.repeat(120)],
+  );
+});
+
 test('a boot that loads an initrd and starts no program has an initrd alone', () => {
   const { kernels, initrds } = learnBoot(replay([event(0, 8, 'x'), event(9, EV.tag, 'x', 'initrd')]));
   assert.deepEqual([kernels.length, initrds.length], [0, 1]);
