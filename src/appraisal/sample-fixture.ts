@@ -65,11 +65,13 @@ export function hostFromRun(
   );
   const commandLine = read(sample, 'cmdline').toString().trim();
   const known = new Set([toHex(sha256(Buffer.from(`${commandLine}\0`, 'utf16le')))]);
-  const loaded = boot.eventDigests(9).filter((digest) => !isAnnouncement(toHex(digest)) && !known.has(toHex(digest)));
+  const loaded = boot
+    .eventDigests(9)
+    .filter((digest) => !isAnnouncement(toHex(digest), 'sha256') && !known.has(toHex(digest)));
   return {
     name: sample,
     boot: {
-      kernelSha256: boot.eventDigests(4).filter((digest) => !isAnnouncement(toHex(digest))),
+      kernelSha256: boot.eventDigests(4).filter((digest) => !isAnnouncement(toHex(digest), 'sha256')),
       initrdSha256: initrd === undefined ? loaded : [sha256(initrd)],
       commandLines: [commandLine],
       pcrs: new Map([0, 2, 3, 7].map((pcr) => [pcr, [boot.pcr(pcr)]])),

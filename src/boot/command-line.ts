@@ -11,7 +11,7 @@ export function commandLineDigest(line: string, bank: PcrBank = 'sha256'): Uint8
 }
 
 /** Digest that GRUB extends into PCR 8 for a kernel's command line: its text, without a zero. */
-export function grubCommandLineDigest(line: string, bank: PcrBank = 'sha256'): Uint8Array {
+export function grubCommandLineDigest(line: string, bank: PcrBank): Uint8Array {
   return digestOf(bank, Buffer.from(line));
 }
 

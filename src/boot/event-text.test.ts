@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { ByteWriter } from '../bytes/byte-writer.ts';
 import { toHex } from '../bytes/hex.ts';
+import { devicePathText } from './device-path.ts';
 import { parseEfiVariable, secureBootVariable } from './efi-variable.ts';
 import { describeEvent, grubText, isConfirmed } from './event-data.ts';
 import type { BootEvent } from './event-log.ts';
@@ -38,9 +39,11 @@ test('a type is read in the form that the profile gives it', () => {
   const forms: readonly (readonly [readonly number[], Uint8Array, string])[] = [
     [[0x1, 0x5, 0x7, 0xc, 0xd, 0x12, 0x8000_0007, 0x8000_0010], latin1('abc\0'), 'abc'],
     [[0x8], wide('abc\0'), 'abc'],
+    [[0x8], wide('a\0b\0'), 'a.b'],
     [[0x13], little().u8(2).bytes(latin1('abc')).finish(), 'ab'],
     [[0x4], Uint8Array.of(255, 255, 255, 255), 'separator'],
     [[0x4], Uint8Array.of(0, 1, 0, 0), 'separator 256: an error of the firmware'],
+    [[0x6], little().u32(1).u32(4).bytes(latin1('x\0y\0')).finish(), '0x00000001 x.y'],
     [[0x6], little().u32(0xabc).u32(4).bytes(latin1('xyz\0')).finish(), '0x00000abc xyz'],
     [[0x8000_0003, 0x8000_0004, 0x8000_0005], image, '\\ab'],
     [[0x8000_0006, 0x8000_000d], little().bytes(new Uint8Array(92)).u64(256n).finish(), '256 partitions'],
@@ -79,6 +82,7 @@ test('a text has at most 512 characters, each of them printable', () => {
 test("only GRUB's own words are taken off, once, and one final zero", () => {
   for (const prefix of ['grub_cmd: ', 'kernel_cmdline: ', 'module_cmdline: ', 'grub_kernel_cmdline ']) {
     assert.equal(grubText(latin1(`${prefix}a b\0\0`)), 'a b\0');
+    assert.equal(grubText(latin1(`${prefix}a\0b\0`)), 'a\0b');
     assert.equal(grubText(latin1(`${prefix}${prefix}`)), prefix);
     assert.equal(grubText(latin1(` ${prefix}a`)), undefined);
     assert.equal(grubText(latin1(prefix.slice(0, -1))), undefined);
@@ -144,4 +148,19 @@ test('what firmware logs of a healthy boot is known by its digest, in the bank t
         [value === 1, value === 0],
       );
   }
+});
+
+test('a device path is read as far as it has whole nodes; one that is cut off names nothing', () => {
+  const file = (text: string) =>
+    little()
+      .u8(4)
+      .u8(4)
+      .u16(4 + 2 * text.length)
+      .bytes(wide(text))
+      .finish();
+  assert.equal(devicePathText(file('a\0b\0')), 'a\0b');
+  assert.equal(devicePathText(Buffer.concat([file('a'), Uint8Array.of(4, 4, 5)])), 'a');
+  assert.throws(() => devicePathText(Buffer.concat([file('a'), Uint8Array.of(4, 4, 5, 0)])), {
+    code: 'bytes.truncated',
+  });
 });

@@ -179,6 +179,17 @@ const refused: readonly (readonly [string, Buffer, string, number?])[] = [
     0x3ff,
   ],
   [
+    'a section of one byte in the headers',
+    image({
+      sections: [
+        [0x3ff, 1],
+        [0x600, 1],
+      ],
+    }),
+    MALFORMED,
+    0x3ff,
+  ],
+  [
     'sections that overlap',
     image({
       sections: [
@@ -226,6 +237,10 @@ function patched(offset: number, value: number): Buffer {
 
 test('an image of 512 MiB is read, one of a byte more is not', () => {
   const bytes = new Uint8Array((512 << 20) + 1);
-  assert.throws(() => authenticodeSha256(bytes), { code: MALFORMED, message: /is over 536870912/ });
+  assert.throws(() => authenticodeSha256(bytes), {
+    code: MALFORMED,
+    message: /is over 536870912/,
+    details: { offset: 0 },
+  });
   assert.throws(() => authenticodeSha256(bytes.subarray(1)), { code: MALFORMED, message: /begin with MZ/ });
 });

@@ -25,12 +25,12 @@ interface KnownDigests {
 const KNOWN: Readonly<Record<PcrBank, KnownDigests>> = { sha256: knownOf('sha256'), sha384: knownOf('sha384') };
 
 /** Whether a digest is that of a separator. By digest, never by the event's type: a type is a claim. */
-export function isSeparator(digestHex: string, bank: PcrBank = 'sha256'): boolean {
+export function isSeparator(digestHex: string, bank: PcrBank): boolean {
   return KNOWN[bank].separators.has(digestHex);
 }
 
 /** Whether a digest of PCR 4 is that of a separator or of an announcement of firmware, so of no code. */
-export function isAnnouncement(digestHex: string, bank: PcrBank = 'sha256'): boolean {
+export function isAnnouncement(digestHex: string, bank: PcrBank): boolean {
   return KNOWN[bank].announcements.has(digestHex);
 }
 

@@ -256,6 +256,36 @@ test('nothing is learnt of a boot that measured nothing', () => {
   assert.deepEqual([kernels, initrds, commandLines, components, secureBoot], [[], [], [], [], false]);
 });
 
+test('what firmware says that it does is no program, and in another PCR than 4 it is no announcement', () => {
+  const says = 'Calling EFI Application from Boot Option';
+  const parts = [8, 9, 10, 12, 13, 14].map((pcr) => event(pcr, EV.ipl, `part of ${pcr}`));
+  const events = [
+    event(4, EV.application, 'kernel'),
+    event(4, EV.ipl, says),
+    event(8, EV.ipl, says),
+    ...parts,
+    event(9, EV.tag, 'x', 'initrd'),
+  ];
+  const { kernels, components, pcrs } = learnBoot(replay(events));
+  assert.deepEqual(kernels.map(toHex), [createHash('sha256').update('kernel').digest('hex')]);
+  assert.deepEqual(
+    components.map(({ name }) => name),
+    [says, ...[8, 9, 10, 12, 13, 14].map((pcr) => `part of ${pcr}`)],
+  );
+  assert.deepEqual([...pcrs.keys()], [0, 2, 3, 7]);
+});
+
+test("a command of GRUB is no command line, a line may hold a zero, and a component's name has 120 characters", () => {
+  const command = event(8, EV.ipl, 'grub_cmd: kernel_cmdline\0', 'kernel_cmdline');
+  const line = event(12, EV.ipl, Buffer.from('a\0b\0', 'utf16le'));
+  const { commandLines, components } = learnBoot(replay([command, line, event(14, EV.ipl, 'n'.repeat(121))]));
+  assert.deepEqual(commandLines, ['a\0b']);
+  assert.deepEqual(
+    components.map(({ name }) => name),
+    ['grub_cmd: kernel_cmdline', 'n'.repeat(120)],
+  );
+});
+
 const logs = fileURLToPath(new URL('../../../shared/data/eventlogs', import.meta.url));
 const skip = existsSync(logs) ? false : 'the event logs of other machines are not here (shared/data)';
 

@@ -121,3 +121,17 @@ test('values are copies, PCRs from 16 on have none, and nobody else makes a repl
   assert.equal(ReplayedBoot.isReplayed({ ...boot }), false);
   assert.equal(ReplayedBoot.isReplayed(boot), true);
 });
+
+test('what extends nothing is not among the events of a PCR', () => {
+  const boot = replayEventLog([event(4, 3, ZERO_SHA256), event(4, 4, one, undefined, 1), event(5, 4, one)]);
+  assert.deepEqual(
+    boot.extended(4).map(({ index }) => index),
+    [1],
+  );
+  assert.deepEqual(boot.eventDigests(4), [one]);
+});
+
+test('an event of a PCR that software can reset changes none of the others', () => {
+  const boot = replayEventLog([event(16, 4, one), event(23, 4, one)]);
+  for (let pcr = 0; pcr < 16; pcr++) assert.deepEqual(boot.pcr(pcr), ZERO_SHA256);
+});
