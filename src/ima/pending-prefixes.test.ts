@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { at } from '../bytes/at.ts';
 import { sha256, ZERO_SHA256 } from '../bytes/sha256.ts';
-import { LIST_PCRS, type ListPcr, type ListPcrs, PendingPrefixes } from './pending-prefixes.ts';
+import { LIST_PCRS, type ListPcr, type ListPcrs, PendingPrefixes, prepareFolds } from './pending-prefixes.ts';
 
 const ZERO: ListPcrs = { pcr10: ZERO_SHA256, pcr13: ZERO_SHA256, pcr14: ZERO_SHA256 };
 const digestOf = (seed: number): Uint8Array => sha256(Uint8Array.of(seed & 0xff, seed >> 8));
@@ -106,4 +106,18 @@ test('a waiting entry costs some 40 bytes, and one that is proven none', () => {
   for (const pending of lists) pending.drop(1000);
   const proven = bytesKept() - before;
   assert.ok(proven < 20 * 7000, `${proven}`);
+});
+
+test('what the first list would wait for is made ready without a change of what it computes', () => {
+  const folded = () => {
+    const pending = new PendingPrefixes(ZERO);
+    pending.extendLater(10, SEEDS, 0, 2);
+    pending.finish();
+    return pending.at(1);
+  };
+  const before = folded();
+  prepareFolds();
+  prepareFolds();
+  assert.deepEqual(folded(), before);
+  assert.deepEqual(before, valuesAfter([10])[1]);
 });
