@@ -1,19 +1,16 @@
 import { gzipSync } from 'node:zlib';
-import { type Header, pack } from 'tar-stream';
 import { flattenImage, type OciSource } from '../../src/appraisal/reference/flatten-image.ts';
 import { FLATTEN_LIMITS, type FlattenLimits } from '../../src/appraisal/reference/flatten-limits.ts';
+import { type TarName, tarOf } from '../../src/appraisal/reference/image-fixture.ts';
 import { sha256Hex } from '../../src/bytes/sha256.ts';
 
-/** A name of a layer, and the file's content. */
-export type LayerName = [header: Partial<Header> & { name: string }, content?: string];
-
-export const file = (name: string, content: string): LayerName => [{ name }, content];
-export const folder = (name: string): LayerName => [{ name, type: 'directory' }];
-export const symlink = (name: string, linkname: string): LayerName => [{ name, type: 'symlink', linkname }];
-export const hardLink = (name: string, linkname: string): LayerName => [{ name, type: 'link', linkname }];
+export const file = (name: string, content: string): TarName => [{ name }, content];
+export const folder = (name: string): TarName => [{ name, type: 'directory' }];
+export const symlink = (name: string, linkname: string): TarName => [{ name, type: 'symlink', linkname }];
+export const hardLink = (name: string, linkname: string): TarName => [{ name, type: 'link', linkname }];
 
 /** An image of these layers, gzip-compressed; `swap` may serve other bytes than the manifest says. */
-export async function layeredImage(layers: LayerName[][], swap = (blob: Uint8Array) => blob): Promise<OciSource> {
+export async function layeredImage(layers: TarName[][], swap = (blob: Uint8Array) => blob): Promise<OciSource> {
   const tars = await Promise.all(layers.map(tarOf));
   const blobs = tars.map((tar) => new Uint8Array(gzipSync(tar)));
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -42,13 +39,4 @@ export async function approvedFiles(
 
 export function hexOf(content: string): string {
   return sha256Hex(new TextEncoder().encode(content));
-}
-
-async function tarOf(names: LayerName[]): Promise<Uint8Array> {
-  const archive = pack();
-  for (const [header, content] of names) archive.entry({ mode: 0o755, ...header }, content ?? '');
-  archive.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of archive as AsyncIterable<Uint8Array>) chunks.push(chunk);
-  return new Uint8Array(Buffer.concat(chunks));
 }
