@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { encodeFrame, encodeStatusMessage, FrameReader, MAX_REQUEST_BYTES } from './grpc-frame.ts';
+import { encodeFrame, encodeStatusMessage } from '../grpc-call.ts';
+import { FrameReader, MAX_REQUEST_BYTES } from './grpc-frame.ts';
 
 test('a message comes out whole however its bytes are cut', () => {
   const cuts = fc.array(fc.integer({ min: 1, max: 64 }), { minLength: 1 });

@@ -1,19 +1,8 @@
+import { PREFIX_BYTES } from '../grpc-call.ts';
 import { LacreError } from '../lacre-error.ts';
-
-/** gRPC over HTTP/2, "Length-Prefixed-Message": one byte that says whether it is compressed, four of length, the message. */
-const PREFIX_BYTES = 5;
 
 /** No request of the Workload API holds anything; this is room for fields of a later standard. */
 export const MAX_REQUEST_BYTES = 4096;
-
-/** A message as one frame, uncompressed. */
-export function encodeFrame(message: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, PREFIX_BYTES);
-  return frame;
-}
 
 /** Takes the one frame of a unary or server-streaming request out of bytes as they come, and holds no more than its bound. */
 export class FrameReader {
@@ -40,15 +29,4 @@ export class FrameReader {
 
 function fault(what: string): LacreError {
   return new LacreError('agent.workload.message', `the request message can't be read: ${what}`);
-}
-
-/** Status message as it stands in the trailer: percent-encoded outside printable ASCII (gRPC over HTTP/2, "Status-Message"). */
-export function encodeStatusMessage(text: string): string {
-  const bytes = Buffer.from(text, 'utf8');
-  let encoded = '';
-  for (const byte of bytes) {
-    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
-    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return encoded;
 }

@@ -1,8 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import { encodeFrame, GRPC_HEAD, refuseCall, statusTrailers } from '../grpc-call.ts';
 import { GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import type { LacreError } from '../lacre-error.ts';
-import { encodeFrame } from './grpc-frame.ts';
-import { GRPC_HEAD, refuseCall, statusTrailers } from './grpc-refusal.ts';
 import type { WorkloadSink } from './workload-stream.ts';
 
 /** What may wait in a stream's buffer for a client that reads slowly. */

@@ -3,10 +3,10 @@ import { constants, performServerHandshake, type ServerHttp2Session, type Server
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { isGrpcCall } from '../grpc-call.ts';
 import { keepAlive } from '../http2-keep-alive.ts';
 import { LacreError } from '../lacre-error.ts';
 import { FrameReader } from './grpc-frame.ts';
-import { isGrpcCall } from './grpc-refusal.ts';
 import type { SessionLink } from './session-link.ts';
 import { ConnectionCounter, WORKLOAD_LIMITS } from './workload-api-limits.ts';
 import { GrpcResponse } from './workload-api-response.ts';

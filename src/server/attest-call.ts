@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { isGrpcCall } from '../grpc-call.ts';
 import {
   type AttestRequest,
   AttestRequestSchema,
@@ -25,11 +26,7 @@ export interface AttestCall {
 
 /** Whether a call is Attest in gRPC's form; any other is somebody else's to answer. */
 export function isAttestCall(headers: IncomingHttpHeaders): boolean {
-  return (
-    headers[':path'] === '/lacre.v1.Node/Attest' &&
-    headers[':method'] === 'POST' &&
-    /^application\/grpc(\+proto)?$/.test(headers['content-type'] ?? '')
-  );
+  return headers[':path'] === '/lacre.v1.Node/Attest' && isGrpcCall(headers);
 }
 
 /**

@@ -4,13 +4,13 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Code, ConnectError } from '@connectrpc/connect';
 import fc from 'fast-check';
-import { GrpcReader, PREFIX_BYTES } from './grpc-reader.ts';
+import { encodeFrame } from '../grpc-call.ts';
+import { GrpcReader } from './grpc-reader.ts';
 
 function frame(message: Uint8Array, flags = 0): Buffer {
-  const head = Buffer.alloc(PREFIX_BYTES);
-  head[0] = flags;
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, message]);
+  const framed = encodeFrame(message);
+  framed[0] = flags;
+  return framed;
 }
 
 async function all(reader: GrpcReader): Promise<Uint8Array[]> {

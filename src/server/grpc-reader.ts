@@ -1,9 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { PREFIX_BYTES } from '../grpc-call.ts';
 import { LacreError } from '../lacre-error.ts';
-
-/** gRPC over HTTP/2, "Length-Prefixed-Message": one byte that says whether it is compressed, four of length, the message. */
-export const PREFIX_BYTES = 5;
 
 /**
  * The messages of a call's request in their order. The peer may send on only when those that came were taken, and no

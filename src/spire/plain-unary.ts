@@ -1,8 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ConnectError } from '@connectrpc/connect';
-import { encodeFrame, FrameReader } from '../agent/grpc-frame.ts';
-import { GRPC_HEAD, isGrpcCall, refuseCall, statusTrailers } from '../agent/grpc-refusal.ts';
-import { CODE_TRAILER } from '../grpc-status.ts';
+import { FrameReader } from '../agent/grpc-frame.ts';
+import { encodeFrame, errorTrailers, GRPC_HEAD, isGrpcCall, refuseCall } from '../grpc-call.ts';
 import { LacreError } from '../lacre-error.ts';
 
 /** A unary method that SPIRE calls for each workload, served on node:http2 itself: Connect costs three times as much. */
@@ -32,8 +31,7 @@ export function servePlainUnary(
   const fail = (error: unknown): void => {
     isTaken = true;
     if (stream.destroyed || stream.headersSent) return;
-    const { code, rawMessage, metadata } = statusOf(error);
-    refuseCall(stream, statusTrailers(code, rawMessage, metadata.get(CODE_TRAILER) ?? undefined));
+    refuseCall(stream, errorTrailers(statusOf(error)));
   };
   stream.on('error', () => undefined);
   stream.on('data', (bytes: Buffer) => {

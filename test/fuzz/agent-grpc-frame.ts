@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { encodeFrame, FrameReader } from '../../src/agent/grpc-frame.ts';
+import { FrameReader } from '../../src/agent/grpc-frame.ts';
+import { encodeFrame } from '../../src/grpc-call.ts';
 import { isLacreError } from '../../src/lacre-error.ts';
 import { bytesOf, type FuzzTarget } from './engine/target.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
-import { encodeFrame } from '../../src/agent/grpc-frame.ts';
+import { encodeFrame } from '../../src/grpc-call.ts';
 import { isLacreError } from '../../src/lacre-error.ts';
 import { GrpcReader } from '../../src/server/grpc-reader.ts';
 import { bytesOf, type FuzzTarget } from './engine/target.ts';
