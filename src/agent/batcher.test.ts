@@ -440,20 +440,64 @@ describe('batches of one session', () => {
     assert.ok(gapMs < 20, `the next quote began after ${gapMs} ms`);
   });
 
-  test('a request to an idle chip waits for companions a twentieth of a quote at most', async () => {
+  /** A chip that has quoted once, and rests since. */
+  async function anIdleChip(quoteMs: number): Promise<void> {
     node = new ScriptedNode();
-    node.quoteMs = 400;
+    node.quoteMs = quoteMs;
     node.nonces(2);
     await node.untilEvidence(1);
-    await sleep(100);
+    await sleep(quoteMs / 4);
+  }
+
+  test('a lone request to an idle chip waits for companions a twentieth of a quote', async () => {
+    await anIdleChip(400);
     const askedMs = performance.now();
-    const first = node.batcher.ask(ask(1), { underQuote: true });
-    await sleep(8);
-    const second = node.batcher.ask(ask(2), { underQuote: true });
-    await outcomes([first, second]);
+    await outcomes([node.batcher.ask(ask(1), { underQuote: true })]);
     const heldMs = at(node.quotes, 1).startMs - askedMs;
-    assert.ok(heldMs >= 8 && heldMs < 60, `held off ${heldMs} ms`);
-    assert.equal(at(node.evidence, 1).requests?.length, 2);
+    assert.ok(heldMs >= 15 && heldMs < 60, `held off ${heldMs} ms`);
+  });
+
+  test('a crowd that comes to an idle chip is waited for while it comes, and goes under one quote', async () => {
+    await anIdleChip(400);
+    const asked: Asked[] = [];
+    for (let n = 0; n < 40; n += 1) {
+      asked.push(node.batcher.ask(ask(n), { underQuote: true }));
+      await sleep(5);
+    }
+    const lastMs = performance.now();
+    await outcomes(asked);
+    assert.equal(at(node.evidence, 1).requests?.length, 40);
+    const heldMs = at(node.quotes, 1).startMs - lastMs;
+    assert.ok(heldMs < 150, `held off for ${heldMs} ms after the last`);
+  });
+
+  test('requests that come faster and faster hold a quote up no longer than it takes', async () => {
+    await anIdleChip(100);
+    const askedMs = performance.now();
+    let number = 0;
+    for (let some = 1; node.begun < 2; some = Math.min(16, some * 1.3)) {
+      for (let n = 0; n < some; n += 1) node.batcher.ask(ask(number++), { underQuote: true });
+      await sleep(8);
+      assert.ok(performance.now() - askedMs < 1_000, 'no quote began');
+    }
+  });
+
+  test('a chip that was busy is not left to rest for those who come as fast as before', async () => {
+    await anIdleChip(100);
+    const asked: Asked[] = [];
+    for (let n = 0; node.begun < 4; n += 1) {
+      asked.push(node.batcher.ask(ask(n), { underQuote: true }));
+      await sleep(10);
+    }
+    await outcomes(asked);
+    const [, first, second, third] = node.quotes;
+    for (const [one, next] of [
+      [first, second],
+      [second, third],
+    ]) {
+      const restMs = (next?.startMs ?? Number.NaN) - (one?.endMs ?? Number.NaN);
+      assert.ok(restMs < 60, `the chip rested for ${restMs} ms`);
+    }
   });
 
   test('a nonce that would die during the quote is not used', async () => {

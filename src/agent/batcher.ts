@@ -73,9 +73,15 @@ interface Pending {
   reject(error: LacreError): void;
 }
 
+/** How many requests waited, and when. */
+interface Mark {
+  readonly atMs: number;
+  readonly count: number;
+}
+
 const ANSWER_TIMEOUT_MS = 30_000;
 const LATE = 'the server gave no answer in time';
-/** DESIGN section 8: hold-off at most a twentieth of the chip's own quote time. */
+/** A lone request waits a twentieth of the chip's own quote time for companions (DESIGN section 8). */
 const HOLD_OFF_PART = 1 / 20;
 /** Quoting, reading the list and sending must fit into what is left of a nonce's life. */
 const NONCE_MARGIN_MS = 250;
@@ -212,9 +218,9 @@ export class Batcher {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#untilDue(signal);
+      await this.#holdOff(signal);
       const nonce = await this.#nonce(signal);
       if (nonce === undefined) return;
-      await this.#holdOff(signal);
       if (!signal.aborted) await this.#quoteBatch(nonce, signal);
     }
   }
@@ -258,13 +264,31 @@ export class Batcher {
     return undefined;
   }
 
-  /** A chip that was idle waits a moment for companions of the first request. */
+  /**
+   * Waits for companions while they come so fast that waiting saves them more than it costs (decision 0010): one that
+   * comes within the next millisecond is spared a quote's time, each that waits pays a millisecond.
+   */
   async #holdOff(signal: AbortSignal): Promise<void> {
-    if (this.#waiting.length === 0 || this.#waiting.length >= this.#limits.maxRequests) return;
-    const holdMs = this.#quoteMs * HOLD_OFF_PART;
-    const idleMs = performance.now() - this.#endedMs;
-    if (holdMs < 1 || idleMs < holdMs) return;
-    await new Bell().wait(holdMs, signal);
+    const periodMs = this.#quoteMs * HOLD_OFF_PART;
+    if (periodMs < 1 || this.#waiting.length === 0) return;
+    const beganMs = performance.now();
+    const isIdle = beganMs - this.#endedMs >= periodMs;
+    // Those who came during the last quote came as fast as they have to for it.
+    let marks = [isIdle ? { atMs: beganMs, count: this.#waiting.length } : { atMs: this.#startedMs, count: 0 }];
+    if (!isIdle && !this.#comeFast(marks)) return;
+    while (!signal.aborted && this.#waiting.length < this.#limits.maxRequests) {
+      await new Bell().wait(periodMs, signal);
+      await turn();
+      if (performance.now() - beganMs >= this.#quoteMs || !this.#comeFast(marks)) return;
+      marks = [...marks, { atMs: performance.now(), count: this.#waiting.length }].slice(-2);
+    }
+  }
+
+  /** Whether in a quote's time more requests would come than wait now, if they go on coming as since the first mark. */
+  #comeFast([since]: readonly Mark[]): boolean {
+    const { atMs, count } = since as Mark;
+    const came = this.#waiting.length - count;
+    return came * this.#quoteMs > this.#waiting.length * (performance.now() - atMs);
   }
 
   async #quoteBatch({ value: nonce, diesAtMs }: HeldNonce, signal: AbortSignal): Promise<void> {
@@ -387,6 +411,11 @@ export class Batcher {
   #send(message: AttestMessage): void {
     this.#port.send(message).catch(() => undefined);
   }
+}
+
+/** What the event loop has before it, new connections among it, is taken first. */
+async function turn(): Promise<void> {
+  for (let turns = 0; turns < 2; turns += 1) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 function requestOf({ id, ask }: Pending) {
