@@ -148,6 +148,14 @@ test('once open, a container is not closed again', () => {
   assert.equal(again.standing(id(1))?.closed, true, 'none of its processes is left');
 });
 
+test('open containers that a complete list no longer has are forgotten', () => {
+  const admin = { capabilities: 1n << 21n, boundingCapabilities: 1n << 21n };
+  const domains = book(container(1, BASE, admin), container(2, BASE + 1024, admin));
+  domains.apply(news([container(2, BASE + 1024), container(3, BASE + 2048)], { complete: true }));
+  assert.deepEqual(domains.memory().opened, [id(2)]);
+  assert.equal(domains.standing(id(2))?.closed, false, 'it runs still');
+});
+
 test('where no more open containers can be remembered, nobody counts as closed', () => {
   const opened = Array.from({ length: 65_535 }, (_, n) => id(n + 1000));
   const domains = new DomainBook(BASE, { domains: [], nodeWide: [], opened });

@@ -101,6 +101,8 @@ export class DomainBook {
       this.#opened.delete(id);
     }
     for (const container of news.changed) this.#running.set(container.claim.id, container);
+    // None of an ended container's processes is left: that it was open is no more than its domain remembers.
+    if (news.complete) for (const id of this.#opened) if (!this.#running.has(id)) this.#opened.delete(id);
     const view = {
       containers: [...this.#running.values()],
       observation: news.observation,
