@@ -258,6 +258,7 @@ describe('batches of one session', () => {
 
   test('no more is answered on fresh evidence than the next quote can confirm', async () => {
     node = new ScriptedNode({ maxRequests: 3 });
+    node.quoteMs = 300;
     node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
     node.nonces(2);
     await node.untilEvidence(1);
@@ -266,6 +267,22 @@ describe('batches of one session', () => {
     const more = node.batcher.ask(ask(4));
     const second = await node.untilEvidence(2);
     assert.deepEqual([second.requests?.map(({ id }) => id), second.confirms?.length], [[more.id], 3]);
+  });
+
+  test('half as many answers on fresh evidence as a quote can confirm bring that quote on; fewer wait for the next', async () => {
+    node = new ScriptedNode({ maxRequests: 8 });
+    node.onRequest = (request) => node.answer(request.id ?? 0n, 'identities');
+    node.nonces(2);
+    await node.untilEvidence(1);
+    await outcomes([1, 2, 3].map((number) => node.batcher.ask(ask(number))));
+    await sleep(100);
+    assert.equal(node.begun, 1);
+    await outcomes([node.batcher.ask(ask(4))]);
+    const second = await node.untilEvidence(2);
+    assert.deepEqual([second.requests?.length, second.confirms?.length], [0, 4]);
+    await outcomes([5, 6, 7].map((number) => node.batcher.ask(ask(number))));
+    await sleep(100);
+    assert.equal(node.begun, 2);
   });
 
   test('a request on fresh evidence that is not answered in time holds up no other', async () => {

@@ -209,7 +209,7 @@ export class Batcher {
       return;
     }
     const onReusedEvidence = !this.#underQuote.delete(id);
-    if (outcome.case === 'identities' && onReusedEvidence) this.#toConfirm.set(id, pending);
+    if (outcome.case === 'identities' && onReusedEvidence) this.#confirmNext(pending);
     if (pending.abandoned && outcome.case === 'identities') this.release(id);
     pending.resolve(outcome);
   }
@@ -238,10 +238,15 @@ export class Batcher {
     this.#bell.ring();
   }
 
-  /** Requests make a quote due at once; else an interval after the last began, and never more than half of the chip's time. */
+  /**
+   * Requests make a quote due at once; else an interval after the last began, or half as many answers on reused evidence
+   * as it can confirm: the next crowd finds room. Never more than half of the chip's time.
+   */
   async #untilDue(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && this.#waiting.length === 0) {
-      const dueMs = Math.max(this.#startedMs + this.#limits.quoteIntervalMs, this.#endedMs + this.#quoteMs);
+      const isHalfFull = this.#toConfirm.size >= this.#limits.maxRequests / 2;
+      const intervalMs = isHalfFull ? 0 : this.#limits.quoteIntervalMs;
+      const dueMs = Math.max(this.#startedMs + intervalMs, this.#endedMs + this.#quoteMs);
       const leftMs = dueMs - performance.now();
       if (!(leftMs > 0)) return;
       await this.#bell.wait(leftMs, signal);
@@ -370,6 +375,11 @@ export class Batcher {
   /** As many answers on reused evidence as one quote can confirm: the next request brings that quote on. */
   #isFull(): boolean {
     return this.#toConfirm.size + this.#onReused.size + this.#gathering.size >= this.#limits.maxRequests;
+  }
+
+  #confirmNext(pending: Pending): void {
+    this.#toConfirm.set(pending.id, pending);
+    if (this.#toConfirm.size * 2 >= this.#limits.maxRequests) this.#bell.ring();
   }
 
   #askOnReused(pending: Pending): void {
