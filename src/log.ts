@@ -1,4 +1,5 @@
 import { type Logger, pino, stdSerializers } from 'pino';
+import { LineGroup } from './log-line-group.ts';
 
 export interface LogOptions {
   readonly level: string;
@@ -8,7 +9,7 @@ export interface LogOptions {
 const LEVELS = pino.levels.labels;
 
 /** A logger on stderr: a JSON object a line, or a line of text for people. It is never given keys, tokens or evidence. */
-export function openLog(options: LogOptions, write = (line: string): unknown => process.stderr.write(line)): Logger {
+export function openLog(options: LogOptions, write: (line: string) => unknown = toStderr()): Logger {
   const settings = {
     level: options.level,
     base: null,
@@ -16,6 +17,13 @@ export function openLog(options: LogOptions, write = (line: string): unknown => 
     serializers: { err: stdSerializers.err },
   };
   return pino(settings, { write: options.format === 'json' ? write : (line: string) => write(textLine(line)) });
+}
+
+function toStderr(): (line: string) => void {
+  const group = new LineGroup((text) => process.stderr.write(text));
+  // Also after an exception that nobody catches.
+  process.on('exit', () => group.flush());
+  return (line) => group.add(line);
 }
 
 /** "12:00:00.000 info  message key=value": one event, one line, whatever bytes the values have. */

@@ -118,7 +118,8 @@ function malformedOid(): LacreError {
 
 /** A DER element: tag, minimal length, contents. */
 export function der(tag: number, ...parts: Uint8Array[]): Uint8Array {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  let length = 0;
+  for (const part of parts) length += part.length;
   const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
   if (length > 0xffff) throw new LacreError('identity.der.malformed', 'an element over 65535 bytes is not written');
   const out = new Uint8Array(1 + size.length + length);
@@ -164,9 +165,13 @@ export function derBitString(bytes: Uint8Array, unusedBits = 0): Uint8Array {
 
 /** UTCTime to 2049, GeneralizedTime from 2050 (RFC 5280, 4.1.2.5); whole seconds, UTC. */
 export function derTime(time: Date): Uint8Array {
-  const digits = time.toISOString().replace(/[-:T]|\.\d+/g, '');
-  const short = time.getUTCFullYear() >= 1950 && time.getUTCFullYear() < 2050;
-  return der(short ? TAG.utcTime : TAG.generalizedTime, ascii(short ? digits.slice(2) : digits));
+  const year = time.getUTCFullYear();
+  const short = year >= 1950 && year < 2050;
+  // "2026-11-27T13:06:59.000Z"
+  const text = time.toISOString();
+  const day = text.slice(short ? 2 : 0, 4) + text.slice(5, 7) + text.slice(8, 10);
+  const digits = `${day}${text.slice(11, 13)}${text.slice(14, 16)}${text.slice(17, 19)}Z`;
+  return der(short ? TAG.utcTime : TAG.generalizedTime, ascii(digits));
 }
 
 export function ascii(text: string): Uint8Array {

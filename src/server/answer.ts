@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { findingMessage } from '../appraisal/finding.ts';
@@ -14,6 +13,7 @@ import { ledgerLeaf } from './answer-ledger.ts';
 import { verdictMessageWith } from './answer-verdict.ts';
 import type { BatchRequest } from './batch.ts';
 import { tell } from './events.ts';
+import { freshSerial } from './fresh-serial.ts';
 import { LIMITS } from './limits.ts';
 import type { JudgedContainer } from './node-state.ts';
 import { type SessionContext, sendAnswers } from './session-context.ts';
@@ -180,13 +180,6 @@ async function sign(
   return identities;
 }
 
-/** RFC 5280, 4.1.2.2: positive, at most 20 bytes; the first bit is clear, so that 16 bytes stay 16. */
-export function freshSerial(): Uint8Array {
-  const serial = new Uint8Array(randomBytes(16));
-  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
-  return serial;
-}
-
 /** Writes evidence and answers as one transaction, and sends them when it is on disk. Codes: server.store.*, server.node.missing. */
 export async function commitAnswers(
   context: SessionContext,
@@ -341,7 +334,7 @@ function tellAnswer(context: SessionContext, { containerId, outcome, verdict, re
     node: node.spiffeId,
     containerId,
     containerName: state.containerName(containerId),
-    ...(verdict === undefined ? {} : { verdict: verdictMessage(verdict) }),
+    ...(verdict === undefined ? {} : { verdict }),
   };
   if (outcome.case === 'refusal') {
     // A workload that asks again and again is told each time; people are told once.

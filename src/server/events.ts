@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
+import { Verdict, verdictMessage } from '../appraisal/verdict.ts';
 import { type Event, EventSchema } from '../proto/lacre/v1/admin_pb.ts';
-import type { Verdict } from '../proto/lacre/v1/verdict_pb.ts';
+import type { Verdict as VerdictMessage } from '../proto/lacre/v1/verdict_pb.ts';
 import type { ServerDeps, ServerEvents } from './server-deps.ts';
 
 /** What a watcher is told; fields that are left out are empty on the wire. */
@@ -10,7 +11,7 @@ export interface Told {
   readonly containerId?: string;
   readonly containerName?: string;
   readonly spiffeId?: string;
-  readonly verdict?: Verdict;
+  readonly verdict?: Verdict | VerdictMessage;
   readonly sentence: string;
 }
 
@@ -22,7 +23,12 @@ export function tell(deps: Pick<ServerDeps, 'events' | 'log' | 'clock'>, told: T
   const { verdict, sentence, ...facts } = told;
   deps.log.info({ ...facts, trusted: verdict?.trusted }, sentence);
   if (deps.events.listenerCount('told') === 0) return;
-  const event = create(EventSchema, { ...told, timeUnixMs: BigInt(deps.clock.now().getTime()) });
+  const event = create(EventSchema, {
+    ...facts,
+    sentence,
+    ...(verdict && { verdict: Verdict.isVerdict(verdict) ? verdictMessage(verdict) : verdict }),
+    timeUnixMs: BigInt(deps.clock.now().getTime()),
+  });
   deps.events.emit('told', event);
 }
 

@@ -129,7 +129,7 @@ export function withdrawNode(context: SessionContext, error: LacreError, host?: 
   tell(deps, {
     kind: 'withdrawn',
     node: node.spiffeId,
-    ...(host === undefined ? {} : { verdict: verdictMessage(host) }),
+    ...(host === undefined ? {} : { verdict: host }),
     sentence: `every identity on node ${nodeLabel(node)} is withdrawn: ${error.message}`,
   });
 }
@@ -220,7 +220,7 @@ function withdrawContainer(context: SessionContext, containerId: string, refusal
     node: node.spiffeId,
     containerId,
     containerName,
-    ...(verdict === undefined ? {} : { verdict: verdictMessage(verdict) }),
+    ...(verdict === undefined ? {} : { verdict }),
     sentence: `the identities of ${containerName || containerId} are withdrawn: ${refusal.sentence}`,
   });
 }
