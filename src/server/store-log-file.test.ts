@@ -55,8 +55,9 @@ test('nothing is promised once the database is closed', async (context) => {
 test('a long log is written into the database beside the event loop', async (context) => {
   const { db, path, add, count } = open(context);
   const body = new Uint8Array(100_000);
+  // As many again as are due: the other thread may have to wait for a processor.
   for (let round = 0; statSync(path).size < 2_000_000; round++) {
-    assert.ok(round < 400, 'the log was never written into the database');
+    assert.ok(round < 1_500, 'the log was never written into the database');
     await db.grouped(() => void add(body));
     await delay(20);
   }
