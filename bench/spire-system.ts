@@ -1,10 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { interopProgram } from '../test/interop/interop-program.ts';
+import { childrenOf } from '../test/simulator/child-processes.ts';
 import { freePort } from '../test/simulator/free-port.ts';
 import { type NativeNode, TRUST_DOMAIN } from '../test/simulator/native-node.ts';
 import type { OciContainer } from '../test/simulator/oci-container.ts';
@@ -180,15 +181,4 @@ function program(name: 'spire-server' | 'spire-agent'): string {
   const found = interopProgram(name);
   if ('path' in found) return found.path;
   throw new Error(found.absent);
-}
-
-async function childrenOf(pid: number): Promise<number[]> {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const lists = await Promise.all(
-    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '')),
-  );
-  return lists
-    .flatMap((list) => list.trim().split(' '))
-    .filter((text) => text !== '')
-    .map(Number);
 }

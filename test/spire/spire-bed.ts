@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { interopProgram } from '../interop/interop-program.ts';
+import { childrenOf } from '../simulator/child-processes.ts';
 import { freePort } from '../simulator/free-port.ts';
 import { NativeAdmin } from '../simulator/native-admin.ts';
 import { NativeNode, nativeNodeMissing, TRUST_DOMAIN } from '../simulator/native-node.ts';
@@ -334,13 +335,4 @@ plugins {
 function program(found: typeof server): string {
   if ('path' in found) return found.path;
   throw new Error(found.absent);
-}
-
-async function childrenOf(pid: number | undefined): Promise<number[]> {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const lists = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8')));
-  return lists
-    .flatMap((list) => list.trim().split(' '))
-    .filter((child) => child !== '')
-    .map(Number);
 }
