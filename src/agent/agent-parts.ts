@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { LacreError } from '../lacre-error.ts';
 import { descriptorOf } from '../socket-descriptor.ts';
 import type { AgentParts } from './agent.ts';
-import { identifyCaller, PinnedPeer, PinnedProcess } from './caller.ts';
+import { type Caller, identifyCaller, PinnedPeer, PinnedProcess } from './caller.ts';
 import type { AgentConfig } from './config.ts';
 import { ContainerWatch } from './container-watch.ts';
 import { openEngines } from './engine/engines.ts';
@@ -13,7 +13,8 @@ import type { Native } from './native.ts';
 import { Proc } from './proc.ts';
 import { type CertificateSource, endorsementCertificate } from './tpm-certificate.ts';
 import { TpmClient } from './tpm-client.ts';
-import type { PinnedCaller } from './workload-api.ts';
+import type { PinnedCaller } from './workload-connection.ts';
+import type { CallerRecord } from './workload-stream.ts';
 
 /** A process that was named by its pid, held by a pidfd. */
 export interface WorkloadProcess extends Omit<PinnedCaller, 'uid'> {
@@ -99,11 +100,15 @@ function pinCaller(socket: Socket, native: Native, proc: Proc, watch: ContainerW
 function pinned(peer: PinnedProcess, proc: Proc, watch: ContainerWatch): WorkloadProcess {
   const sources = { proc, refresh: watch.refresh.bind(watch) };
   return {
-    record: async () => {
-      const { bytes, container } = await identifyCaller(peer, sources);
-      return { bytes, containerId: container.id, containerSha256Hex: container.sha256Hex };
+    record: () => {
+      const caller = identifyCaller(peer, sources);
+      return caller instanceof Promise ? caller.then(recordOf) : recordOf(caller);
     },
     requireAlive: () => peer.requireAlive(),
     close: () => peer.close(),
   };
+}
+
+function recordOf({ bytes, container }: Caller): CallerRecord {
+  return { bytes, containerId: container.id, containerSha256Hex: container.sha256Hex };
 }

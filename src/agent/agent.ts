@@ -8,7 +8,8 @@ import type { NodeContainers } from './evidence.ts';
 import type { AttestationTpm } from './evidence-tpm.ts';
 import { SessionLink } from './session-link.ts';
 import { StateDir } from './state-dir.ts';
-import { type PinnedCaller, serveWorkloadApi } from './workload-api.ts';
+import { serveWorkloadApi } from './workload-api.ts';
+import type { PinnedCaller } from './workload-connection.ts';
 
 /** What the agent stands on: the node's TPM, its containers, and who calls. */
 export interface AgentParts {

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import type { CgroupOwner } from '../container/cgroup.ts';
 import type { ProcessStatus } from '../container/process-status.ts';
 import { encodeRecord, makeRecord } from '../container/record.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
@@ -17,10 +18,13 @@ export interface Caller {
   readonly container: ObservedContainer;
 }
 
+/** A container as it is now; undefined: it is not there. */
+export type Refreshed = ObservedContainer | undefined | Promise<ObservedContainer | undefined>;
+
 export interface CallerSources {
   readonly proc: Proc;
   /** A container as it is now: ContainerWatch.refresh. */
-  readonly refresh: (containerId: string, process?: ProcessStatus) => Promise<ObservedContainer | undefined>;
+  readonly refresh: (containerId: string, process?: ProcessStatus) => Refreshed;
 }
 
 const MAX_ANCESTORS = 4096;
@@ -105,18 +109,26 @@ export class PinnedPeer extends PinnedProcess {
 /**
  * In which container the peer lives, and how it came there. Everything that is read by pid counts only if the pinned
  * process still lives afterwards. What the process does later, or whom it hands the socket to, isn't known.
+ * At once where its container is known: a promise for each caller of a crowd would cost more than what it waits for.
  *
  * Throws agent.caller.ended, agent.caller.not-in-container, agent.caller.engine (the engine knows no such container,
  * or does not answer), agent.caller.unreadable.
  */
-export async function identifyCaller(peer: PinnedProcess, sources: CallerSources): Promise<Caller> {
+export function identifyCaller(peer: PinnedProcess, { proc, refresh }: CallerSources): Caller | Promise<Caller> {
   try {
-    peer.requireAlive();
-    const caller = await describe(peer, sources);
-    peer.requireAlive();
-    return caller;
+    const { owner, ...facts } = peer.facts(proc);
+    if (owner === undefined) {
+      const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
+      throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
+    }
+    const finish = (container: ObservedContainer | undefined) => callerIn(container, owner, peer, facts, proc);
+    const container = refresh(owner.containerId, facts.status);
+    if (!(container instanceof Promise)) return finish(container);
+    return container.then(finish).catch((error: unknown) => {
+      throw faultAt(peer, error);
+    });
   } catch (error) {
-    throw callerFault(error, peer.pid);
+    throw faultAt(peer, error);
   }
 }
 
@@ -132,13 +144,14 @@ function openPidfd(native: Native, fd: number, pid: number): number {
   return native.pidfdOpen(pid);
 }
 
-async function describe(peer: PinnedProcess, { proc, refresh }: CallerSources): Promise<Caller> {
-  const { startTicks, status, owner, executable, namespaces } = peer.facts(proc);
-  if (owner === undefined) {
-    const sentence = `process ${peer.pid} runs in no container of a known engine; only containers get identities`;
-    throw new LacreError('agent.caller.not-in-container', sentence, { pid: peer.pid });
-  }
-  const container = await refresh(owner.containerId, status);
+/** Throws agent.caller.ended, agent.caller.engine. */
+function callerIn(
+  container: ObservedContainer | undefined,
+  owner: CgroupOwner,
+  peer: PinnedProcess,
+  { startTicks, status, executable, namespaces }: Omit<ProcessFacts, 'owner'>,
+  proc: Proc,
+): Caller {
   if (container === undefined) {
     const sentence = `${owner.engine} has no running container ${owner.containerId.slice(0, 12)}, in whose cgroup process ${peer.pid} is`;
     throw new LacreError('agent.caller.engine', sentence, { pid: peer.pid, containerId: owner.containerId });
@@ -156,7 +169,9 @@ async function describe(peer: PinnedProcess, { proc, refresh }: CallerSources): 
     joinedByExec: !descends,
     startTicks,
   });
-  return { pid: peer.pid, record, bytes: encodeRecord(record), container };
+  const bytes = encodeRecord(record);
+  peer.requireAlive();
+  return { pid: peer.pid, record, bytes, container };
 }
 
 /**
@@ -180,6 +195,16 @@ function descendsFromInit(
 
 function ended(pid: number): LacreError {
   return new LacreError('agent.caller.ended', `process ${pid}, which asked, has ended`, { pid });
+}
+
+/** What was found of a process that has ended meanwhile may have been another's. */
+function faultAt(peer: PinnedProcess, error: unknown): unknown {
+  try {
+    peer.requireAlive();
+  } catch (death) {
+    return callerFault(death, peer.pid);
+  }
+  return callerFault(error, peer.pid);
 }
 
 /** Every fault under a code of the caller's. */

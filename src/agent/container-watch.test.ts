@@ -103,7 +103,7 @@ describe('real containers of podman', { skip }, () => {
     return peer;
   }
 
-  const identify = (peer: PinnedPeer): Promise<Caller> =>
+  const identify = async (peer: PinnedPeer): Promise<Caller> =>
     identifyCaller(peer, { proc: bed.proc, refresh: (id) => watch.refresh(id) });
 
   const socketMount = () => ['-v', `${join(bed.folder, 'socket')}:/agent`];
@@ -271,10 +271,12 @@ describe('real containers of podman', { skip }, () => {
     const peer = await nextPeer(() => bed.run('unknown', 8, ...socketMount(), BED_IMAGE, 'connect', '/agent/agent'));
     const elsewhere = watching(new PodmanFiles({ storage: bed.folder, run: bed.folder }), () => undefined);
     const refresh = (id: string) => elsewhere.refresh(id);
-    await assert.rejects(identifyCaller(peer, { proc: bed.proc, refresh }), { code: 'agent.caller.engine' });
+    await assert.rejects(async () => identifyCaller(peer, { proc: bed.proc, refresh }), {
+      code: 'agent.caller.engine',
+    });
     const absent = watching(new PodmanFiles({ storage: '/nonexistent', run: '/nonexistent' }), () => undefined);
     await assert.rejects(
-      identifyCaller(peer, { proc: bed.proc, refresh: (id) => absent.refresh(id) }),
+      async () => identifyCaller(peer, { proc: bed.proc, refresh: (id) => absent.refresh(id) }),
       (error: LacreError) => isLacreError(error, 'agent.caller.engine') && /nonexistent/.test(error.message),
     );
     bed.remove('unknown');

@@ -105,33 +105,36 @@ export class ContainerWatch {
   }
 
   /**
-   * One container as it is now, or undefined where the engine knows no such running one. Calls for one container at the
-   * same time share a look. Throws agent.engine.unavailable.
+   * One container as it is now, or undefined where the engine knows no such running one: at once where it is one of those
+   * that were seen. Calls for another at the same time share a look. Throws agent.engine.unavailable, at once or later.
    * @param process of the container, which was read a moment ago and need not be read again
    */
-  refresh(containerId: string, process?: ProcessStatus): Promise<ObservedContainer | undefined> {
+  refresh(
+    containerId: string,
+    process?: ProcessStatus,
+  ): ObservedContainer | undefined | Promise<ObservedContainer | undefined> {
     const known = this.#refreshing.get(containerId);
     if (known !== undefined) return known;
-    const refreshed = this.#refresh(containerId, process).finally(() => this.#refreshing.delete(containerId));
+    const engine = this.#engine.get(containerId);
+    const seen = engine === undefined ? undefined : this.#observe(engine, process);
+    const told = seen === undefined ? undefined : this.#refreshed(seen);
+    if (seen !== undefined && told === undefined) return seen;
+    const refreshed = (told ?? this.look())
+      .then(() => seen ?? this.#observed.get(containerId))
+      .finally(() => this.#refreshing.delete(containerId));
     this.#refreshing.set(containerId, refreshed);
     return refreshed;
   }
 
-  async #refresh(containerId: string, process?: ProcessStatus): Promise<ObservedContainer | undefined> {
-    const engine = this.#engine.get(containerId);
-    const seen = engine === undefined ? undefined : this.#observe(engine, process);
-    if (seen === undefined) {
-      await this.look();
-      return this.#observed.get(containerId);
-    }
-    const before = this.#observed.get(containerId);
-    this.#observed.set(containerId, seen);
-    this.#fresh.set(containerId, performance.now());
-    if (before?.sha256Hex !== seen.sha256Hex) {
-      this.#version += 1;
-      await this.#options.onDiff?.({ changed: [seen.bytes], gone: [] });
-    }
-    return seen;
+  /** What is to be waited for where it is not as before. */
+  #refreshed(seen: ObservedContainer): Promise<void> | undefined {
+    const before = this.#observed.get(seen.id);
+    this.#observed.set(seen.id, seen);
+    this.#fresh.set(seen.id, performance.now());
+    if (before?.sha256Hex === seen.sha256Hex) return undefined;
+    this.#version += 1;
+    const told = this.#options.onDiff?.({ changed: [seen.bytes], gone: [] });
+    return told instanceof Promise ? told : undefined;
   }
 
   async #tick(): Promise<void> {

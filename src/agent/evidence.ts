@@ -76,9 +76,9 @@ export class EvidenceFeed {
 
   /** Resolves once the server was told of this container, as far as it is there: a record that names it is understood only then. */
   async tell(containerSha256Hex: string): Promise<void> {
-    if (this.#knows(containerSha256Hex)) return;
+    if (this.knows(containerSha256Hex)) return;
     await this.#exclusive(async () => {
-      if (!this.#knows(containerSha256Hex)) await this.#sendContainers();
+      if (!this.knows(containerSha256Hex)) await this.#sendContainers();
     });
   }
 
@@ -116,7 +116,8 @@ export class EvidenceFeed {
     return performance.now() - this.#observedAtMs >= OBSERVE_EVERY_MS;
   }
 
-  #knows(containerSha256Hex: string): boolean {
+  /** Whether the server was told of this container, as it is in this digest. */
+  knows(containerSha256Hex: string): boolean {
     return this.#digests.has(containerSha256Hex);
   }
 

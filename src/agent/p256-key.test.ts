@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { test } from 'node:test';
-import { toHex } from '../bytes/hex.ts';
-import { generateP256Key } from './p256-key.ts';
+import { fromHex, toHex } from '../bytes/hex.ts';
+import { generateP256Key, isScalar } from './p256-key.ts';
 
 test('a key is encoded as OpenSSL encodes it, also where its scalar begins with a zero', () => {
   let shorter = 0;
@@ -29,4 +29,14 @@ test('no key comes twice, and what the private one signs the public one verifies
     const publicKey = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
     assert.ok(verify('sha256', data, publicKey, sign('sha256', data, privateKey)));
   }
+});
+
+test('a scalar is from 1 to the order less one', () => {
+  const last = fromHex('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550');
+  const scalar = (end: Uint8Array) => Uint8Array.of(...new Uint8Array(32 - end.length), ...end);
+  assert.ok(isScalar(scalar(Uint8Array.of(1))));
+  assert.ok(isScalar(last));
+  assert.equal(isScalar(new Uint8Array(32)), false);
+  assert.equal(isScalar(Uint8Array.of(...last.subarray(0, 31), 0x51)), false);
+  assert.equal(isScalar(new Uint8Array(32).fill(0xff)), false);
 });

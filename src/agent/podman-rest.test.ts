@@ -83,7 +83,7 @@ test('a watch goes on while its engine hangs, and says so once', async () => {
   });
   await watch.start();
   await new Promise((resolve) => setTimeout(resolve, 200));
-  await assert.rejects(watch.refresh('a'.repeat(64)), { code: 'agent.engine.unavailable' });
+  await assert.rejects(async () => watch.refresh('a'.repeat(64)), { code: 'agent.engine.unavailable' });
   assert.deepEqual(faults, ['an engine gave no answer within 30 ms']);
   assert.equal(asked, 1);
   await watch.stop();

@@ -133,14 +133,17 @@ export class Session {
     return this.#batcher.quoteMs;
   }
 
-  /** Asks for one workload, after the server was told of the container that its record names. */
-  async ask(
+  /** Asks for one workload, after the server was told of the container that its record names: at once where it was before. */
+  ask(
     ask: BatchAsk,
     containerSha256Hex: string,
     options: { readonly underQuote?: boolean } = {},
-  ): Promise<Asked> {
-    await this.#feed.tell(containerSha256Hex).catch((error: unknown) => this.#fail(error));
-    return this.#batcher.ask(ask, options);
+  ): Asked | Promise<Asked> {
+    if (this.#feed.knows(containerSha256Hex)) return this.#batcher.ask(ask, options);
+    return this.#feed
+      .tell(containerSha256Hex)
+      .catch((error: unknown) => this.#fail(error))
+      .then(() => this.#batcher.ask(ask, options));
   }
 
   release(id: bigint): void {

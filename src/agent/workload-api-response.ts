@@ -24,7 +24,7 @@ export class GrpcResponse implements WorkloadSink {
 
   write(message: Uint8Array): boolean {
     const stream = this.#stream;
-    if (this.#ended || stream.destroyed) return false;
+    if (this.#ended || stream.closed || stream.destroyed) return false;
     if (stream.writableLength > MAX_BUFFERED_BYTES) {
       this.#ended = true;
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -40,7 +40,7 @@ export class GrpcResponse implements WorkloadSink {
 
   end(error: LacreError): void {
     const stream = this.#stream;
-    if (this.#ended || stream.destroyed) return;
+    if (this.#ended || stream.closed || stream.destroyed) return;
     this.#ended = true;
     const trailers = statusTrailers(GRPC_STATUS_NUMBER[error.grpcStatus], error.message, error.code);
     if (!this.#started) {

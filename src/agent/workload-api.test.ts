@@ -16,8 +16,9 @@ import { IdentitiesSchema, type NodeVerdict, RefusalSchema, WithdrawalSchema } f
 import { X509BundlesResponseSchema, X509SVIDResponseSchema } from '../proto/spiffe/workload_pb.ts';
 import type { Asked, BatchAsk, Outcome } from './batcher.ts';
 import { SessionLink, type WorkloadSession } from './session-link.ts';
-import { type PinnedCaller, serveWorkloadApi, type WorkloadApi } from './workload-api.ts';
+import { serveWorkloadApi, type WorkloadApi } from './workload-api.ts';
 import { ConnectionCounter, WORKLOAD_LIMITS } from './workload-api-limits.ts';
+import type { PinnedCaller } from './workload-connection.ts';
 
 const LEAF = Uint8Array.of(0x30, 1);
 const CA = Uint8Array.of(0x30, 2);

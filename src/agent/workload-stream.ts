@@ -17,7 +17,7 @@ export interface CallerRecord {
 /** The process at the other end of a connection, pinned so that its number can't be reused. */
 export interface WorkloadCaller {
   /** Throws a LacreError where the process is gone, or is in no container that can be named. */
-  record(): Promise<CallerRecord>;
+  record(): CallerRecord | Promise<CallerRecord>;
 }
 
 /** Where a stream's messages go. */
@@ -122,13 +122,15 @@ export class WorkloadStream implements Subscriber {
     for (let attempt = 1; ; attempt += 1) {
       const { link, caller, trustDomain } = this.#deps;
       const session = link.requireSession();
-      const record = await caller.record();
+      const looked = caller.record();
+      const record = looked instanceof Promise ? await looked : looked;
       this.#subscribe(record.containerId);
       const ask = this.#deps.makeAsk();
       const { kind, subject } = ask;
       const options = { underQuote: attempt > 1 };
       const request = { containerId: record.containerId, kind, record: record.bytes, subject };
-      const { id, outcome } = await session.ask(request, record.containerSha256Hex, options);
+      const asked = session.ask(request, record.containerSha256Hex, options);
+      const { id, outcome } = asked instanceof Promise ? await asked : asked;
       const answer = await this.#unlessStopped(outcome, () => session.release(id));
       if (answer.case === 'identities') {
         this.#hold(session, id);

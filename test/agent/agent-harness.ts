@@ -9,7 +9,7 @@ import { type RunningAgent, startAgent } from '../../src/agent/agent.ts';
 import type { AgentConfig } from '../../src/agent/config.ts';
 import type { AttestationTpm } from '../../src/agent/evidence-tpm.ts';
 import { TpmClient } from '../../src/agent/tpm-client.ts';
-import type { PinnedCaller } from '../../src/agent/workload-api.ts';
+import type { PinnedCaller } from '../../src/agent/workload-connection.ts';
 import { toHex } from '../../src/bytes/hex.ts';
 import { decodeContainer, encodeContainer, encodeRecord, makeRecord } from '../../src/container/record.ts';
 import { LacreError } from '../../src/lacre-error.ts';
