@@ -1,6 +1,6 @@
 import { equalBytes } from '../bytes/equal.ts';
 import { openMounts } from '../container/closedness.ts';
-import { imageKeyOf } from '../container/record.ts';
+import { type ClaimedContainer, imageKeyOf } from '../container/record.ts';
 import { compareConfiguration } from './configuration.ts';
 import type { ContainerEvidence } from './container-evidence.ts';
 import { entrypointFindings, judgeFiles } from './container-file.ts';
@@ -32,7 +32,7 @@ export function appraiseContainer(evidence: ContainerEvidence): Verdict {
     return concludeVerdict(id, [...placed, unknown], [], evidenceTime);
   }
   const files = judgeFiles(evidence);
-  const changed = compareConfiguration(container, image);
+  const changed = changesOf(container, image);
   const findings = [
     ...placed,
     ...imageFindings(evidence, image),
@@ -48,6 +48,23 @@ export function appraiseContainer(evidence: ContainerEvidence): Verdict {
     changed: changed.length > 0,
   };
   return concludeVerdict(id, findings, containerSelectors(facts), evidenceTime);
+}
+
+/** Of a container with more, they are found anew each time. */
+const MAX_KEPT_CHANGES = 16;
+
+const compared = new WeakMap<
+  ClaimedContainer,
+  { readonly image: ImageReference; readonly changes: readonly Finding[] }
+>();
+
+/** As compareConfiguration, once for each state of a container and set of reference values: neither ever changes. */
+function changesOf(container: ClaimedContainer, image: ImageReference): readonly Finding[] {
+  const known = compared.get(container);
+  if (known?.image === image) return known.changes;
+  const changes = compareConfiguration(container, image);
+  if (changes.length <= MAX_KEPT_CHANGES) compared.set(container, { image, changes });
+  return changes;
 }
 
 function hostFindings({ hostVerdict, container }: ContainerEvidence): Finding[] {

@@ -1,4 +1,5 @@
 import { type Domain, SHARED_DOMAIN } from '../container/domain.ts';
+import { MeasuredFile } from '../ima/measured-file.ts';
 import type { Closure } from './closure.ts';
 import type { ContainerEvidence } from './container-evidence.ts';
 import type { OwnerState } from './epoch-appraisal.ts';
@@ -49,9 +50,9 @@ export function entrypointFindings(
     return [
       fatalFinding('appraisal.entrypoint.missing', id, 'the image names no program, so nothing says that it ran'),
     ];
-  const expected = image.files.get(path) ?? new Set<string>();
+  const { expected, files } = programOf(image);
   const states = domain.range === undefined ? [epoch.shared, epoch.unattributed] : [epoch.domain(domain.id)];
-  if (states.some(({ sightings }) => sightings.wasExecuted(path, expected))) return [];
+  if (states.some(({ sightings }) => sightings.wasExecuted(files))) return [];
   const where =
     standing.rangeUse === 'reused' ? 'in its uid range, not even by an earlier container' : 'in the container';
   return [
@@ -60,6 +61,27 @@ export function entrypointFindings(
       expectedSha256: expected,
     }),
   ];
+}
+
+interface Program {
+  /** Digests that it may have, hex. */
+  readonly expected: ReadonlySet<string>;
+  /** The same as they stand in a list. */
+  readonly files: readonly MeasuredFile[];
+}
+
+const programs = new WeakMap<ImageReference, Program>();
+
+/** The program that an image starts: once for each set of reference values, which never change. */
+function programOf(image: ImageReference): Program {
+  const known = programs.get(image);
+  if (known !== undefined) return known;
+  const { entrypointPath, files } = image;
+  const expected = files.get(entrypointPath) ?? new Set<string>();
+  const measured = [...expected].map((hex) => MeasuredFile.ofSha256(entrypointPath, hex));
+  const program = { expected, files: measured.map((file) => files.index.rowOf(file) ?? file) };
+  programs.set(image, program);
+  return program;
 }
 
 /** Entries that nothing attributes: a bad one fails whoever could have made it. */

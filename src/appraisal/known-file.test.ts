@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { concat, type EntryOptions, evmSigFields, listEntry } from '../../test/simulator/hostile-entry.ts';
 import { ZERO_SHA256 } from '../bytes/sha256.ts';
 import { ListReplay } from '../ima/list-replay.ts';
-import type { KnownFiles } from '../ima/measured-file.ts';
+import { type KnownFiles, MeasuredFile } from '../ima/measured-file.ts';
 import type { Measurement } from '../ima/measurement.ts';
 import { Closure } from './closure.ts';
 import { HostJudge } from './host-file.ts';
@@ -114,7 +114,9 @@ function judged(entries: readonly Measurement[], sighting: (one: Measurement) =>
     return [executed, reads].map((list) => [list.count, list.fatalCount, list.findings('x')]);
   });
   const ran = ['/app/orders', '/bin/sh', '/caf\u00e9', '/a_b'].map((name) =>
-    set.wasExecuted(name, IMAGE.files.get(name) ?? HOST_FILES.get(name) ?? []),
+    set.wasExecuted(
+      [...(IMAGE.files.get(name) ?? HOST_FILES.get(name) ?? [])].map((hex) => MeasuredFile.ofSha256(name, hex)),
+    ),
   );
   return {
     faults,

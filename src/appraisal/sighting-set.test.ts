@@ -8,6 +8,8 @@ import { FileTable } from './reference/file-table.ts';
 import type { Sighting } from './sighting.ts';
 import { SightingSet } from './sighting-set.ts';
 
+const measuredOf = MeasuredFile.ofSha256;
+
 /** What a set does, said plainly: a text of each sighting. */
 class PlainSet {
   list: Sighting[] = [];
@@ -119,7 +121,7 @@ function compare(files: typeof crowd, steps: readonly Step[], max: number, byOwn
     );
     assert.equal(set.dropped, plain.dropped);
     for (const { path, sha256 } of files.slice(0, 12))
-      assert.equal(set.wasExecuted(path, [toHex(sha256)]), plain.wasExecuted(path, [toHex(sha256)]), path);
+      assert.equal(set.wasExecuted([measuredOf(path, toHex(sha256))]), plain.wasExecuted(path, [toHex(sha256)]), path);
   };
   const half = steps.length >> 1;
   const feed = (from: number, to: number) => {
@@ -177,7 +179,7 @@ test('the same where somebody crowds one place, beyond what is looked at', () =>
 });
 
 test('no digest asked for: nothing was executed', () => {
-  assert.equal(new SightingSet(1).wasExecuted('/a', []), false);
+  assert.equal(new SightingSet(1).wasExecuted([]), false);
 });
 
 test('sightings without a file are told apart by path and digest', () => {
@@ -231,8 +233,9 @@ test('a sighting without a file is found by one with it, among many', () => {
     set.add(sightingOf([accented], { ...usual, file: 0 }, 99)),
     'with a file, and found by its text all the same',
   );
-  for (const { path, sha256 } of ordinary) assert.ok(set.wasExecuted(path, ['00', toHex(sha256)]));
-  assert.ok(!set.wasExecuted('/a', ['00'.repeat(32)]));
+  for (const { path, sha256 } of ordinary)
+    assert.ok(set.wasExecuted([measuredOf(path, '00'), measuredOf(path, toHex(sha256))]));
+  assert.ok(!set.wasExecuted([measuredOf('/a', '00'.repeat(32))]));
 });
 
 test('files that find no slot when the set grows are kept all the same', () => {
@@ -245,5 +248,5 @@ test('files that find no slot when the set grows are kept all the same', () => {
   assert.ok(sightings.every((sighting) => set.add(sighting)));
   assert.ok(sightings.every((sighting) => !set.add(sighting)));
   assert.equal(set.list.length, files.length);
-  for (const { path, sha256 } of files) assert.ok(set.wasExecuted(path, [toHex(sha256)]));
+  for (const { path, sha256 } of files) assert.ok(set.wasExecuted([measuredOf(path, toHex(sha256))]));
 });

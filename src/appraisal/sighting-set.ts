@@ -1,4 +1,4 @@
-import { keyOf, MeasuredFile } from '../ima/measured-file.ts';
+import { keyOf, type MeasuredFile } from '../ima/measured-file.ts';
 import { EXECUTED_PCR, type Sighting } from './sighting.ts';
 
 /** So few are looked through one by one: most owners of a node have no more, and thousands of nodes have many owners. */
@@ -56,15 +56,13 @@ export class SightingSet {
     return true;
   }
 
-  /** Whether a file with one of these contents was executed, as entries of containers say it. */
-  wasExecuted(path: string, digests: Iterable<string>): boolean {
-    for (const hex of digests) {
-      const file = MeasuredFile.ofSha256(path, hex);
-      const entry = { pcr: EXECUTED_PCR, template: 'evm-sig', digestState: file.digestState };
-      const wanted = { ...entry, path, hex, file, iuid: undefined };
-      if (this.#byOwner ? this.#list.some((seen) => isSameFile(seen, wanted)) : this.#has(wanted)) return true;
-    }
-    return false;
+  /** Whether one of these files was executed, as entries of containers say it. */
+  wasExecuted(files: readonly MeasuredFile[]): boolean {
+    return files.some((file) => {
+      const { digestState, path, hex } = file;
+      const wanted = { pcr: EXECUTED_PCR, template: 'evm-sig', digestState, path, hex, file, iuid: undefined };
+      return this.#byOwner ? this.#list.some((seen) => isSameFile(seen, wanted)) : this.#has(wanted);
+    });
   }
 
   /** Takes out what fulfils a condition. */

@@ -72,10 +72,7 @@ async function prepareAnswer(
     const verdict = judge(context, request);
     const ageMs = evidenceAgeMs(context);
     const earned = earn(context, verdict, ageMs, request.kind);
-    if (
-      isReused &&
-      !(earned.refusal === undefined && isFreshForAll(context, request, verdict, earned.matches, ageMs))
-    ) {
+    if (isReused && !(earned.refusal === undefined && isFreshForAll(context, request, verdict, earned, ageMs))) {
       return { ...base, verdict, outcome: { case: 'quoteNeeded' } };
     }
     const { refusal, matches } = earned;
@@ -100,6 +97,8 @@ export function judge(context: SessionContext, request: BatchRequest): Verdict {
 /** Entries whose identities a verdict earns, or why it earns nothing. */
 export interface Earned {
   readonly matches: readonly MatchedEntry[];
+  /** Whether an entry that fits otherwise is missed, for the age of the evidence or for something else. */
+  readonly misses: boolean;
   readonly refusal: Refusal | undefined;
 }
 
@@ -116,16 +115,17 @@ export function earn(context: SessionContext, verdict: Verdict, ageMs: number, k
       sentence: fatal?.detail ?? 'the container is not trusted',
       verdict: verdictMessage(verdict),
     });
-    return { matches: [], refusal };
+    return { matches: [], misses: true, refusal };
   }
-  if (kind === 4) return { matches: [], refusal: undefined };
+  if (kind === 4) return { matches: [], misses: false, refusal: undefined };
   const { matches, findings } = context.entries.match(verdict, ageMs);
-  if (matches.length > 0) return { matches, refusal: undefined };
+  const misses = findings.length > 0;
+  if (matches.length > 0) return { matches, misses, refusal: undefined };
   const error = new LacreError(
     'server.entry.none',
     findings[0]?.detail ?? 'no registration entry matches the workload',
   );
-  return { matches, refusal: refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage))) };
+  return { matches, misses, refusal: refusalOf(error, verdictMessageWith(verdict, findings.map(findingMessage))) };
 }
 
 /** Whether no entry is left out for the age of the evidence alone: half of the identities is no answer. */
@@ -133,11 +133,11 @@ function isFreshForAll(
   context: SessionContext,
   { kind, maxEvidenceAgeMs }: BatchRequest,
   verdict: Verdict,
-  matches: readonly MatchedEntry[],
+  { matches, misses }: Earned,
   ageMs: number,
 ): boolean {
   if (kind === 4) return ageMs <= maxEvidenceAgeMs;
-  return matches.length === context.entries.match(verdict, 0).matches.length;
+  return !misses || matches.length === context.entries.match(verdict, 0).matches.length;
 }
 
 /** By whichever clock says more: setting the server's clock back makes no evidence younger. */

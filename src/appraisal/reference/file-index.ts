@@ -63,10 +63,15 @@ export class FileIndex implements KnownFiles, FileHome {
 
   /** Whether a plain file is a row; false: it may yet be one (see above). */
   holds(file: MeasuredFile): boolean {
-    if (file.home === this) return true;
+    return this.rowOf(file) !== undefined;
+  }
+
+  /** A plain file as the lists that know this table hold it; undefined: it is no row, or may yet be one (see above). */
+  rowOf(file: MeasuredFile): MeasuredFile | undefined {
+    if (file.home === this) return file;
     const { key, place } = file;
     const bytes = Buffer.from(key, 'latin1');
-    return this.find(bytes, 0, KEY_NAME_AT, bytes.length, place) !== undefined;
+    return this.find(bytes, 0, KEY_NAME_AT, bytes.length, place);
   }
 
   rowKey(row: number): string {

@@ -145,7 +145,8 @@ class NodeEntries<T extends MatchableEntry> {
 
   /** Entries all of whose selectors are among these, in their order. */
   fitting(own: ReadonlySet<string>): T[] {
-    const candidates = ['', ...own].flatMap((text) => this.#bySelector.get(text) ?? []);
+    const candidates = [...(this.#bySelector.get('') ?? [])];
+    for (const text of own) for (const one of this.#bySelector.get(text) ?? []) candidates.push(one);
     return candidates
       .filter(({ matched }) => matched.every((text) => own.has(text)))
       .sort((a, b) => a.order - b.order)

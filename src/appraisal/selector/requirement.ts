@@ -56,12 +56,20 @@ export function requirementsOf(entries: readonly { readonly selectors: readonly 
   };
 }
 
+/** For each ladder its rungs as selectors, from the weakest to the strictest. */
+const RUNG_SELECTORS: ReadonlyMap<Ladder, readonly string[]> = new Map(
+  (Object.keys(LADDERS) as Ladder[]).map((ladder) => [
+    ladder,
+    LADDERS[ladder].map((rung) => `lacre:${ladder}:${rung}`),
+  ]),
+);
+
 /** What a workload with these selectors ("type:value") misses. */
 export function missesOf(requirements: Requirements, selectors: ReadonlySet<string>, evidenceAgeMs: number): Miss[] {
   const misses: Miss[] = [];
   for (const [what, required] of requirements.rungs) {
     const ladder: readonly string[] = LADDERS[what];
-    const found = ladder.findLastIndex((rung) => selectors.has(`lacre:${what}:${rung}`));
+    const found = RUNG_SELECTORS.get(what)?.findLastIndex((rung) => selectors.has(rung)) ?? -1;
     if (required !== undefined && found >= ladder.indexOf(required)) continue;
     misses.push({ what, required: required ?? 'a value that does not exist', found: ladder[found] ?? 'nothing' });
   }
