@@ -10,7 +10,7 @@ import type { SessionContext } from './session-context.ts';
  */
 export function ledgerLeaf(
   context: SessionContext,
-  answer: PreparedAnswer,
+  { request, containerId }: Pick<PreparedAnswer, 'request' | 'containerId'>,
   svid: X509Svid,
   evidenceAt: Date,
 ): Uint8Array {
@@ -23,8 +23,8 @@ export function ledgerLeaf(
     notAfter: svid.notAfter.toISOString(),
     evidenceAt: evidenceAt.toISOString(),
     node: context.node.ekSha256Hex,
-    container: answer.containerId,
-    leaf: toHex(answer.request.leaf),
+    container: containerId,
+    leaf: toHex(request.leaf),
   };
   return new Uint8Array(Buffer.from(JSON.stringify(leaf), 'utf8'));
 }

@@ -1,5 +1,5 @@
 import type { WorkloadRequest } from '../proto/lacre/v1/node_pb.ts';
-import { deliver, issuedRows, type PreparedAnswer, prepareAnswers, requireOpen } from './answer.ts';
+import { deliver, issuedRows, type PreparedAnswer, prepareAnswers } from './answer.ts';
 import { type BatchRequest, parseRequests } from './batch.ts';
 import { maxRequests, type SessionContext } from './session-context.ts';
 import { judgeAnew } from './withdrawal.ts';
@@ -21,15 +21,14 @@ export async function answerOnReusedEvidence(
   const stillGood = context.evidence === evidence && context.revision === revision && !context.outbox.ended;
   const answers = stillGood && prepared.length > 0 ? prepared : requests.map(quoteNeeded);
   if (evidence !== undefined && answers.some(({ outcome }) => outcome.case === 'identities')) {
-    const rows = issuedRows(context, answers, evidence.time);
+    const rows = issuedRows(answers, evidence.time);
     const issued = { ekSha256Hex: node.ekSha256Hex, fence, ...rows };
     // Verdicts issue nothing: there is no disk to wait for.
     if (rows.issued.length === 0) deps.store.evidence.requireFence(issued);
     else await deps.store.grouped(() => deps.store.evidence.commitIssued(issued));
-    requireOpen(context);
   }
-  deliver(context, answers, nonces.next);
-  // What changed while the disk was written is held against what was just issued, too.
+  await deliver(context, answers, () => nonces.next);
+  // What changed while the disk was written, and between the messages, is held against what was just issued, too.
   if (context.revision !== revision) judgeAnew(context);
 }
 

@@ -16,19 +16,22 @@ import { tell } from './events.ts';
 import { freshSerial } from './fresh-serial.ts';
 import { LIMITS } from './limits.ts';
 import type { JudgedContainer } from './node-state.ts';
-import { type SessionContext, sendAnswers } from './session-context.ts';
+import { ANSWERS_PER_MESSAGE, type SessionContext, sendAnswers } from './session-context.ts';
 import { refusalOf } from './session-status.ts';
+import type { EntryRow } from './store-entries.ts';
 import type { EpochRow, EvidenceCommit } from './store-evidence.ts';
 
 const NO_LEAF = new Uint8Array();
 
-/** Answers that are judged and signed without a pause: about 10 ms. */
-const ANSWERS_PER_TURN = 32;
+/** Answers that are judged and signed without a pause: about 3 ms. */
+const ANSWERS_PER_TURN = 16;
 
 /** An SVID that is signed and has not left the server. */
 export interface PreparedIdentity {
   readonly svid: X509Svid;
   readonly matched: MatchedEntry;
+  /** Of the ledger. */
+  readonly leaf: Uint8Array;
 }
 
 /** What a request will be told once it is committed. */
@@ -166,7 +169,7 @@ async function sign(
     budget.requireRoom(containerId, deps.clock.now());
     const svid = await issueX509Svid({
       verdict,
-      spiffeId: SpiffeId.parse(entry.spiffeId),
+      spiffeId: spiffeIdOf(entry),
       publicKey: request.subject,
       authority: deps.keeper.current(),
       now: deps.clock.now(),
@@ -175,9 +178,18 @@ async function sign(
       serial: freshSerial(),
     });
     budget.add(containerId, svid.notAfter, deps.clock.now());
-    identities.push({ svid, matched });
+    identities.push({ svid, matched, leaf: ledgerLeaf(context, { request, containerId }, svid, verdict.evidenceTime) });
   }
   return identities;
+}
+
+const spiffeIds = new WeakMap<EntryRow, SpiffeId>();
+
+/** Read once for each entry, of which many workloads may come and come again. */
+function spiffeIdOf(entry: EntryRow): SpiffeId {
+  const known = spiffeIds.get(entry) ?? SpiffeId.parse(entry.spiffeId);
+  spiffeIds.set(entry, known);
+  return known;
 }
 
 /** Writes evidence and answers as one transaction, and sends them when it is on disk. Codes: server.store.*, server.node.missing. */
@@ -207,7 +219,7 @@ export async function commitAnswers(
     taints,
     book,
     workloads: state.workloadRows(newestVerdicts(others, answers)),
-    ...issuedRows(context, answers, evidence.time),
+    ...issuedRows(answers, evidence.time),
     withdrawnContainers: [],
     now,
   };
@@ -217,7 +229,7 @@ export async function commitAnswers(
   context.epoch = epoch;
   await onDisk;
   requireOpen(context);
-  deliver(context, answers, undefined);
+  await deliver(context, answers, () => undefined);
 }
 
 /** Whoever was banned or fenced while the disk was written gets nothing. Codes: server.store.fenced. */
@@ -247,7 +259,6 @@ function newestVerdicts(others: readonly JudgedContainer[], answers: readonly Pr
 
 /** Rows of the serials that answers hold, and their leaves of the ledger. */
 export function issuedRows(
-  context: SessionContext,
   answers: readonly PreparedAnswer[],
   evidenceAt: Date,
 ): Pick<EvidenceCommit, 'issued' | 'ledger'> {
@@ -255,7 +266,7 @@ export function issuedRows(
   const ledger: Uint8Array[] = [];
   for (const answer of answers) {
     if (answer.outcome.case !== 'identities') continue;
-    for (const { svid } of answer.outcome.identities) {
+    for (const { svid, leaf } of answer.outcome.identities) {
       const { containerId } = answer;
       issued.push({
         serialHex: svid.serialHex,
@@ -264,17 +275,31 @@ export function issuedRows(
         evidenceAt,
         expiresAt: svid.notAfter,
       });
-      ledger.push(ledgerLeaf(context, answer, svid, evidenceAt));
+      ledger.push(leaf);
     }
   }
   return { issued, ledger };
 }
 
 /**
- * Sends committed answers and keeps what they gave, so that it can be taken back.
- * @param confirmByNonce set where the answers rest on reused evidence.
+ * Sends committed answers, a message in each turn, and keeps what they gave, so that it can be taken back. What changes
+ * between two messages is for the caller to hold against all of them.
+ * @param confirmByNonce as it is when a message is sent; undefined where the answers do not rest on reused evidence.
+ * Codes: server.store.fenced, once the session has ended: nothing more leaves.
  */
-export function deliver(
+export async function deliver(
+  context: SessionContext,
+  answers: readonly PreparedAnswer[],
+  confirmByNonce: () => number | undefined,
+): Promise<void> {
+  for (let at = 0; at < answers.length; at += ANSWERS_PER_MESSAGE) {
+    if (at > 0) await nextTurn();
+    requireOpen(context);
+    deliverTogether(context, answers.slice(at, at + ANSWERS_PER_MESSAGE), confirmByNonce());
+  }
+}
+
+function deliverTogether(
   context: SessionContext,
   answers: readonly PreparedAnswer[],
   confirmByNonce: number | undefined,

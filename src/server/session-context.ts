@@ -16,7 +16,7 @@ import type { EpochRow } from './store-evidence.ts';
 import type { NodeRow } from './store-nodes.ts';
 
 /** The largest answer, a refusal with all findings of its verdict, has some 100 KiB; an agent takes messages of 4 MiB. */
-const ANSWERS_PER_MESSAGE = 32;
+export const ANSWERS_PER_MESSAGE = 32;
 
 /** Evidence that explained everything it quoted; only this session may use it. */
 export interface CurrentEvidence {
