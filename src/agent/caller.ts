@@ -1,9 +1,8 @@
 import { closeSync } from 'node:fs';
 import type { CgroupOwner } from '../container/cgroup.ts';
+import { encodeProcessRecord } from '../container/process-record.ts';
 import type { ProcessStatus } from '../container/process-status.ts';
-import { encodeRecord, makeRecord } from '../container/record.ts';
 import { isLacreError, LacreError } from '../lacre-error.ts';
-import type { Record } from '../proto/lacre/v1/record_pb.ts';
 import type { ObservedContainer } from './container-watch-observe.ts';
 import type { Native, PeerCredentials } from './native.ts';
 import { codeOf, isMissing, type Proc } from './proc.ts';
@@ -12,7 +11,6 @@ import type { ProcessFacts } from './process-facts.ts';
 /** What a caller's container and kind were found to be: collected here, judged by the server. */
 export interface Caller {
   readonly pid: number;
-  readonly record: Record;
   /** Canonical bytes of the record: what a request carries. */
   readonly bytes: Uint8Array;
   readonly container: ObservedContainer;
@@ -159,9 +157,7 @@ function callerIn(
   const inside = NAMESPACES_WITHIN.every((kind) => namespaces[kind] === container.namespaces[kind]);
   const descends = descendsFromInit(proc, status, container);
   const { uid, gid } = peer instanceof PinnedPeer ? peer : status;
-  const record = makeRecord({
-    containerSha256: container.sha256,
-    containerId: container.id,
+  const bytes = encodeProcessRecord(container, {
     uid,
     gid,
     executable,
@@ -169,9 +165,8 @@ function callerIn(
     joinedByExec: !descends,
     startTicks,
   });
-  const bytes = encodeRecord(record);
   peer.requireAlive();
-  return { pid: peer.pid, record, bytes, container };
+  return { pid: peer.pid, bytes, container };
 }
 
 /**

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildNative } from '../../scripts/build-native.ts';
-import { decodeContainer } from '../container/record.ts';
+import { decodeContainer, decodeRecord } from '../container/record.ts';
 import { isLacreError, type LacreError } from '../lacre-error.ts';
 import { type Container, EnvironmentName_Relation as Relation } from '../proto/lacre/v1/record_pb.ts';
 import { type Caller, identifyCaller, PinnedPeer } from './caller.ts';
@@ -228,7 +228,8 @@ describe('real containers of podman', { skip }, () => {
       const peer = await nextPeer(() => {
         id = bed.run(how, 4 + n, ...socketMount(), '--user', '7', BED_IMAGE, how, '/agent/agent');
       });
-      const { record, container, bytes } = await identify(peer);
+      const { container, bytes } = await identify(peer);
+      const { claim: record } = decodeRecord(bytes);
       assert.equal(container.id, id);
       assert.deepEqual(record.containerSha256, watch.containers.get(id)?.sha256);
       assert.deepEqual(
@@ -245,7 +246,7 @@ describe('real containers of podman', { skip }, () => {
     bed.run('host', 6, ...socketMount(), BED_IMAGE, 'sleep');
     for (const how of ['connect', 'fork']) {
       const peer = await nextPeer(() => bed.podman('exec', '-d', 'host', '/app', how, '/agent/agent'));
-      const { record } = await identify(peer);
+      const { claim: record } = decodeRecord((await identify(peer)).bytes);
       assert.deepEqual([record.isInitFamily, record.joinedByExec], [false, true]);
     }
     bed.remove('host');

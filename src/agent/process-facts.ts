@@ -20,6 +20,20 @@ const LENGTH_BYTES = 4;
 /** All facts together; what is read of one process at a time, synchronously. */
 const scratch = Buffer.allocUnsafeSlow(128 * 1024);
 
+/** Owners of the cgroups of late, by the text of /proc/PID/cgroup: the same text always has the same one. */
+const owners = new Map<string, CgroupOwner | undefined>();
+const MAX_OWNERS = 4096;
+const MAX_OWNER_TEXT = 1024;
+
+function ownerOf(text: string): CgroupOwner | undefined {
+  if (owners.has(text)) return owners.get(text);
+  const owner = parseCgroup(text);
+  if (text.length > MAX_OWNER_TEXT) return owner;
+  if (owners.size >= MAX_OWNERS) owners.clear();
+  owners.set(text, owner);
+  return owner;
+}
+
 /**
  * Facts of a process. Throws the system's error (ESRCH or ENOENT: it has ended; EOVERFLOW: it says too much of itself), or
  * container.proc.malformed.
@@ -35,7 +49,7 @@ export function readProcessFacts(native: Native, folder: string): ProcessFacts {
   };
   const startTicks = parseStartTicks(next().toString('latin1'));
   const status = parseProcessStatus(next().toString('latin1'));
-  const owner = parseCgroup(next().toString('utf8'));
+  const owner = ownerOf(next().toString('utf8'));
   const executable = pathText(next());
   const [user, mnt, pid] = [next().toString('latin1'), next().toString('latin1'), next().toString('latin1')];
   return { startTicks, status, owner, executable, namespaces: { user, mnt, pid } };

@@ -53,7 +53,7 @@ export function checkContainer(c: Container): void {
 }
 
 /** Throws container.malformed unless every field of a Record has the form that it must. */
-export function checkRecord(r: Record): void {
+export function checkRecord(r: Omit<Record, '$typeName' | '$unknown'>): void {
   need(r.version === 1, 'version', 'is not 1');
   need(r.containerSha256.length === 32, 'container_sha256', 'is not 32 bytes');
   need(ID.test(r.containerId), 'container_id', 'is not 64 hexadecimal digits');
