@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ConnectError } from '@connectrpc/connect';
 import { FrameReader } from '../agent/grpc-frame.ts';
+import type { TurnSlices } from '../agent/turn-slices.ts';
 import { encodeFrame, errorTrailers, GRPC_HEAD, isGrpcCall, refuseCall } from '../grpc-call.ts';
 import { LacreError } from '../lacre-error.ts';
 
@@ -17,15 +18,22 @@ export function isCallOf(method: PlainUnary | undefined, headers: IncomingHttpHe
   return headers[':path'] === method?.path && isGrpcCall(headers);
 }
 
+export interface PlainUnaryDeps {
+  readonly method: PlainUnary;
+  readonly statusOf: (error: unknown) => ConnectError;
+  /** Of all calls. */
+  readonly turns: TurnSlices;
+}
+
+/** No date: nobody reads it, and it is another one each second. */
+const HEAD_OPTIONS = { waitForTrailers: true, sendDate: false } as const;
+const OK_TRAILERS = { 'grpc-status': '0' } as const;
+
 /**
  * Reads the request's one message, and sends the answer's or a status; never throws. gRPC over HTTP/2, "Requests" and
  * "Responses".
  */
-export function servePlainUnary(
-  stream: ServerHttp2Stream,
-  method: PlainUnary,
-  statusOf: (error: unknown) => ConnectError,
-): void {
+export function servePlainUnary(stream: ServerHttp2Stream, { method, statusOf, turns }: PlainUnaryDeps): void {
   const reader = new FrameReader();
   let isTaken = false;
   const fail = (error: unknown): void => {
@@ -39,7 +47,9 @@ export function servePlainUnary(
       const message = reader.push(bytes);
       if (message === undefined || isTaken) return;
       isTaken = true;
-      method.answer(message).then((answer) => finish(stream, answer), fail);
+      turns.add(() => {
+        if (!stream.destroyed) method.answer(message).then((answer) => finish(stream, answer), fail);
+      });
     } catch (error) {
       stream.pause();
       fail(error);
@@ -52,7 +62,7 @@ export function servePlainUnary(
 
 function finish(stream: ServerHttp2Stream, answer: Uint8Array): void {
   if (stream.destroyed) return;
-  stream.respond(GRPC_HEAD, { waitForTrailers: true });
-  stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  stream.respond(GRPC_HEAD, HEAD_OPTIONS);
+  stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
   stream.end(encodeFrame(answer));
 }

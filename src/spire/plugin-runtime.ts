@@ -5,6 +5,7 @@ import { Code, ConnectError, type ConnectRouter, type HandlerContext, type Servi
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
 import type { Native } from '../agent/native.ts';
+import { TurnSlices } from '../agent/turn-slices.ts';
 import { LacreError } from '../lacre-error.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../proto/grpc/health/v1/health_pb.ts';
 import { type ConnInfo, GRPCBroker } from '../proto/plugin/grpc_broker_pb.ts';
@@ -81,8 +82,9 @@ export async function servePlugin(
     readMaxBytes: MAX_MESSAGE_BYTES,
     fallback: answerUnknown,
   });
+  const calls = { turns: new TurnSlices(), statusOf: (error: unknown) => statusOf(error, log) };
   server.on('stream', (stream, headers, _flags, rawHeaders) => {
-    if (isCallOf(plugin.plain, headers)) servePlainUnary(stream, plugin.plain, (error) => statusOf(error, log));
+    if (isCallOf(plugin.plain, headers)) servePlainUnary(stream, { ...calls, method: plugin.plain });
     else adapter(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
   });
   const socket = await listenForSpire(server, native, log);

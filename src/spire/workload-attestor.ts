@@ -1,4 +1,3 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { openLink } from '../agent/agent.ts';
@@ -8,11 +7,8 @@ import { BackOff } from '../agent/back-off.ts';
 import type { Native } from '../agent/native.ts';
 import { StateDir } from '../agent/state-dir.ts';
 import { LacreError } from '../lacre-error.ts';
-import {
-  AttestRequestSchema,
-  AttestResponseSchema,
-  WorkloadAttestor as Service,
-} from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
+import { WorkloadAttestor as Service } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
+import { encodeSelectors, parsePid } from './attest-message.ts';
 import { stopContainer } from './container-stop.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
@@ -55,10 +51,7 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
       }),
     plain: {
       path: `/${Service.typeName}/${Service.method.attest.name}`,
-      answer: async (request) => {
-        const selectors = await attest(pidOf(request));
-        return toBinary(AttestResponseSchema, create(AttestResponseSchema, { selectorValues: selectors }));
-      },
+      answer: async (request) => encodeSelectors(await attest(parsePid(request))),
     },
     configure: async (trustDomain, text) => {
       const config = await loadWorkloadConfig(trustDomain, readPluginConfig({ schema: WorkloadConfigSchema, text }));
@@ -73,14 +66,6 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
       running = undefined;
     },
   };
-}
-
-function pidOf(request: Uint8Array): number {
-  try {
-    return fromBinary(AttestRequestSchema, request).pid;
-  } catch (cause) {
-    throw new LacreError('spire.workload.pid', "SPIRE's request is no message that names a pid", {}, { cause });
-  }
 }
 
 /** Begins to attest the node; verdicts can be had once the server trusts it. Codes: agent.state.invalid. */
