@@ -1,6 +1,7 @@
 import { isSea } from 'node:sea';
 import { flagValues } from '../config-file.ts';
 import { openLog } from '../log.ts';
+import { comeFirst } from '../priority.ts';
 import { stopSignal } from '../stop-signal.ts';
 import { startAgent } from './agent.ts';
 import { openParts } from './agent-parts.ts';
@@ -29,7 +30,10 @@ export async function runAgent(file: string, flags: readonly string[] = []): Pro
   void asked.then(() => setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref());
   const native = loadNative({ folder: isSea() ? config.dataDir : undefined });
   native.setNotDumpable();
-  if (isSea()) spareMemory(native);
+  if (isSea()) {
+    comeFirst();
+    spareMemory(native);
+  }
   const notifier = new Notifier(native, process.env['NOTIFY_SOCKET'], log);
   const agent = await startAgent(config, await openParts(config, native, log), log);
   notifier.ready();

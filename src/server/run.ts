@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { isSea } from 'node:sea';
 import { flagValues } from '../config-file.ts';
 import { LacreError } from '../lacre-error.ts';
+import { comeFirst } from '../priority.ts';
 import { stopSignal } from '../stop-signal.ts';
 import { parseConfig, type ServerConfig } from './config.ts';
 import { startServer } from './server.ts';
@@ -11,6 +13,7 @@ import { startServer } from './server.ts';
  * Codes: server.config.invalid, and those of startServer.
  */
 export async function runServer(file: string, flags: readonly string[]): Promise<void> {
+  if (isSea()) comeFirst();
   const asked = stopSignal();
   const server = await startServer(await loadServerConfig(file, flags));
   await asked;

@@ -3,6 +3,7 @@ import { isSea } from 'node:sea';
 import type { Logger } from 'pino';
 import { loadNative, type Native } from '../agent/native.ts';
 import { spareMemory } from '../agent/spare-memory.ts';
+import { comeFirst } from '../priority.ts';
 import { openPluginLog } from './plugin-log.ts';
 import { type Plugin, type PluginType, requireSpire, servePlugin } from './plugin-runtime.ts';
 
@@ -43,7 +44,10 @@ async function run(
   const log = openPluginLog();
   const native = loadNative({ folder: isSea() ? nativeFolder(folder, log) : undefined });
   native.setNotDumpable();
-  if (isSea()) spareMemory(native);
+  if (isSea()) {
+    if (type === 'WorkloadAttestor') comeFirst();
+    spareMemory(native);
+  }
   // A fault that nobody awaited is told and survived: SPIRE does not start a plugin anew.
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a fault in the plugin was not handled'));
   const plugin = await create({ native, log });
