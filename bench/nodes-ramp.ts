@@ -12,7 +12,7 @@ import type { FleetPlan } from './nodes-fleet.ts';
 // at each step, so that what joining costs is not measured. Ends where a step passes a bound, or the time is over.
 
 const FLEETS = 2;
-const STEPS = [100, 300, 1000, 2000, 3000, 4000, 5000, 6500, 8000, 10_000];
+const STEPS = [100, 1000, 3000, 5000, 7000, 10_000];
 /** Each node quotes at least once. */
 const STEP_MS = 17_000;
 const JOINS_PER_SECOND = 300;

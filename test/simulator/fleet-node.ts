@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { createKeyAndRequest } from '../../src/agent/enrolment-csr.ts';
 import { sha256 } from '../../src/bytes/sha256.ts';
@@ -64,7 +65,7 @@ export class FleetNode {
   readonly tpm: SoftTpm;
   readonly ekSha256Hex: string;
   readonly #options: FleetOptions;
-  readonly #kernel = new MemoryKernel(SYSTEM);
+  readonly #kernel: MemoryKernel;
   readonly #workloads: Workload[];
   #identity: LightPlace['identity'];
   #connection: LightConnection | undefined;
@@ -83,27 +84,15 @@ export class FleetNode {
     this.#options = options;
     this.tpm = new SoftTpm(options.root);
     this.ekSha256Hex = ekSha256Hex(parsePublicArea(this.tpm.ekPublic).spki);
-    for (const file of HOST_FILES.slice(0, 2)) this.#kernel.measureHost(file);
-    this.#workloads = Array.from({ length: options.workloads }, (_, at) => {
-      const number = at + 1;
-      for (const file of IMAGE_FILES.slice(0, 2)) this.#kernel.measureContainer(file, { uid: uidOf(number) });
-      return {
-        number,
-        template: requestOf(containerOf(number)),
-        held: undefined,
-        renewAt: 0,
-        isRenewed: false,
-        bad: false,
-      };
-    });
-    // The same file by other owners of a range: entries of their own, as many different files of an image would be.
-    for (let at = 0; at < options.extraEntries; at++) {
-      const uid =
-        uidOf(1 + (at % Math.max(1, options.workloads))) + 1 + Math.floor(at / Math.max(1, options.workloads));
-      const file = IMAGE_FILES[0];
-      if (file !== undefined)
-        this.#kernel.measureContainer(file, { uid: Math.min(uid, uidOf(2) - 1), mode: 0o100000 + (at % 4096) });
-    }
+    this.#kernel = new MemoryKernel(SYSTEM, measuredKernel(options));
+    this.#workloads = Array.from({ length: options.workloads }, (_, at) => ({
+      number: at + 1,
+      template: { ...templateOf(at + 1), subject: freshSubject() },
+      held: undefined,
+      renewAt: 0,
+      isRenewed: false,
+      bad: false,
+    }));
   }
 
   /** lacre.v1.Node.Enrol, on a connection of its own. */
@@ -328,6 +317,40 @@ export class FleetNode {
 
 let nextId = 1n;
 const containers = new Map<number, Uint8Array>();
+const templates = new Map<number, ScriptedRequest>();
+const kernels = new Map<string, MemoryKernel>();
+
+/** What every node of the size has measured before it does anything of its own. */
+function measuredKernel({ workloads, extraEntries }: Pick<FleetOptions, 'workloads' | 'extraEntries'>): MemoryKernel {
+  const key = `${workloads} ${extraEntries}`;
+  const known = kernels.get(key);
+  if (known !== undefined) return known;
+  const kernel = new MemoryKernel(SYSTEM);
+  kernels.set(key, kernel);
+  for (const file of HOST_FILES.slice(0, 2)) kernel.measureHost(file);
+  for (let number = 1; number <= workloads; number++)
+    for (const file of IMAGE_FILES.slice(0, 2)) kernel.measureContainer(file, { uid: uidOf(number) });
+  const [file] = IMAGE_FILES;
+  const owners = Math.max(1, workloads);
+  // The same file by other owners of a range: entries of their own, as many different files of an image would be.
+  for (let at = 0; file !== undefined && at < extraEntries; at++) {
+    const uid = uidOf(1 + (at % owners)) + 1 + Math.floor(at / owners);
+    kernel.measureContainer(file, { uid: Math.min(uid, uidOf(2) - 1), mode: 0o100000 + (at % 4096) });
+  }
+  return kernel;
+}
+
+/** A workload's request but for its key, which is each one's own. */
+function templateOf(number: number): ScriptedRequest {
+  const known = templates.get(number) ?? requestOf(containerOf(number));
+  templates.set(number, known);
+  return known;
+}
+
+function freshSubject(): Uint8Array {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+}
 
 function containerBytes(number: number): Uint8Array {
   const known = containers.get(number) ?? encodeContainer(containerOf(number));

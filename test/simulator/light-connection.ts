@@ -1,5 +1,11 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
-import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import {
+  type ConnectionOptions,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+  connect as tlsConnect,
+} from 'node:tls';
 import { pem } from '../../src/bytes/pem.ts';
 import { EXPORTER_LABEL } from '../../src/tpm/qualifying-data.ts';
 
@@ -34,15 +40,10 @@ export class LightConnection {
         host: '127.0.0.1',
         port: place.port,
         localAddress: place.localAddress,
-        minVersion: 'TLSv1.3',
         ALPNProtocols: ['h2'],
-        ca: place.bundlePem,
         checkServerIdentity: (_host, { subjectaltname }) =>
           subjectaltname === expected ? undefined : new Error(`the server is ${subjectaltname}`),
-        ...(place.identity && {
-          cert: pem('CERTIFICATE', place.identity.certificate),
-          key: place.identity.privateKeyPem,
-        }),
+        secureContext: contextOf(place),
       };
       const socket = tlsConnect(options);
       socket.setNoDelay(true);
@@ -115,4 +116,18 @@ export class LightCall {
     }
     this.#rest = all;
   }
+}
+
+/** Of connections without identity, by the bundle: to make one costs as much as a handshake. */
+const contexts = new Map<string, SecureContext>();
+
+function contextOf({ bundlePem, identity }: LightPlace): SecureContext {
+  const options = { ca: bundlePem, minVersion: 'TLSv1.3' } as const;
+  if (identity !== undefined) {
+    const cert = pem('CERTIFICATE', identity.certificate);
+    return createSecureContext({ ...options, cert, key: identity.privateKeyPem });
+  }
+  const known = contexts.get(bundlePem) ?? createSecureContext(options);
+  contexts.set(bundlePem, known);
+  return known;
 }

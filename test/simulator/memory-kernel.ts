@@ -8,11 +8,24 @@ const BOOT_AGGREGATE = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 export class MemoryKernel {
   readonly eventLog: Uint8Array;
   readonly pcrs: Map<number, Uint8Array>;
-  readonly #known = new Set<string>();
+  #known = new Set<string>();
+  /** Another kernel has the same set, and both copy it before they change it. */
+  #isShared = false;
   #list: Uint8Array = new Uint8Array(1024);
   #length = 0;
 
-  constructor(system: BootedSystem) {
+  /** @param origin another kernel of this system: this one begins with what that has measured, at next to no cost. */
+  constructor(system: BootedSystem, origin?: MemoryKernel) {
+    if (origin !== undefined) {
+      this.eventLog = origin.eventLog;
+      this.pcrs = new Map(origin.pcrs);
+      this.#known = origin.#known;
+      this.#isShared = origin.#isShared = true;
+      // Both views are full: whoever goes on moves to a buffer of its own.
+      this.#list = origin.#list = origin.list;
+      this.#length = origin.#length;
+      return;
+    }
     const events = bootEvents(system);
     this.eventLog = writeEventLog(events);
     this.pcrs = replayEvents(events);
@@ -35,6 +48,8 @@ export class MemoryKernel {
 
   #append({ pcr, bytes, extend, identity }: ListEntry): void {
     if (this.#known.has(identity)) return;
+    if (this.#isShared) this.#known = new Set(this.#known);
+    this.#isShared = false;
     this.#known.add(identity);
     if (this.#length + bytes.length > this.#list.length) {
       const larger = new Uint8Array(2 * (this.#length + bytes.length));
