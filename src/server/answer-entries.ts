@@ -34,6 +34,8 @@ export class AnswerEntries {
   readonly #node: NodeRow;
   #identity: NodeIdentity;
   #smallestAgeMs: number | undefined;
+  /** When entries of this node expire, Unix seconds: worked out once for an index and an identity, and asked at every quote. */
+  #ends: { readonly index: object; readonly identity: NodeIdentity; readonly times: readonly number[] } | undefined;
 
   constructor(deps: ServerDeps, node: NodeRow) {
     this.#deps = deps;
@@ -75,9 +77,17 @@ export class AnswerEntries {
   /** Whether an entry of this node has expired between two times. */
   hasExpired(since: Date, now: Date): boolean {
     const [from, to] = [since.getTime() / 1000, now.getTime() / 1000];
-    return indexOf(this.#deps)
-      .ofNode(this.#identity)
-      .some(({ expiresAt }) => expiresAt > from && expiresAt <= to);
+    return this.#endTimes().some((time) => time > from && time <= to);
+  }
+
+  #endTimes(): readonly number[] {
+    const index = indexOf(this.#deps);
+    const identity = this.#identity;
+    if (this.#ends?.index !== index || this.#ends.identity !== identity) {
+      const ending = index.ofNode(identity).filter(({ expiresAt }) => expiresAt > 0);
+      this.#ends = { index, identity, times: ending.map(({ expiresAt }) => expiresAt) };
+    }
+    return this.#ends.times;
   }
 
   /** Whether a SPIFFE ID requires what a workload with this verdict has not, by whichever of its entries it came. */
