@@ -373,6 +373,26 @@ const mounts = (...more: ReturnType<typeof mountOf>[]) => ({
   mounts: [mountOf('/', 'overlay', 'root', { readOnly: true }), ...more.map((mount) => ({ ...mount, noexec: true }))],
 });
 
+test('a container that differs in many things is told of all of them each time, by whichever image it is held against', () => {
+  for (const count of [1, 16, 17, 40]) {
+    const environment = Array.from({ length: count }, (_, at) => ({
+      $typeName: 'lacre.v1.EnvironmentName' as const,
+      name: `X${String(at).padStart(2, '0')}`,
+      relation: Relation.ADDED,
+    }));
+    const { s, c } = running();
+    const changed = { ...c, claim: { ...c.claim, environment: [...environment] } };
+    const told = () => s.judge(changed).findings.filter(({ code }) => code === 'appraisal.config.environment').length;
+    const first = told();
+    assert.ok(first >= count);
+    assert.equal(told(), first);
+    const environmentOfImage = new Map([...IMAGE.environment, ['X00', 'value']]);
+    s.images.set(IMAGE.manifestDigest, { ...IMAGE, environment: environmentOfImage });
+    const details = s.judge(changed).findings.map(({ detail }) => detail);
+    assert.ok(details.includes("the variable X00 has another value than the image's"));
+  }
+});
+
 /** What makes a container config:changed. */
 const CONFIGURATIONS: readonly [what: string, code: string | undefined, fields: Partial<Container>][] = [
   ['other arguments', 'appraisal.config.argv', { argv: ['/app/orders', 'serve', '--debug'] }],

@@ -212,6 +212,9 @@ test('an image without a program, or without its file, shows nothing that ran', 
     [nothing?.code, nothing?.path, nothing?.fatal, more],
     ['appraisal.entrypoint.missing', undefined, true, []],
   );
+  const accented = { ...imageOf('7', { '/app/caf\u00e9': 'orders' }), entrypointPath: '/app/caf\u00e9' };
+  assert.deepEqual(missing([[OF_OWN, '/app/caf\u00e9', 'orders']], {}, accented), []);
+  assert.equal(missing([[OF_OWN, '/app/caf\u00e9', 'other']], {}, accented).length, 1);
   const [absent] = missing([[OF_OWN, '/app/none', 'x']], {}, { ...OWN, entrypointPath: '/app/none' });
   assert.deepEqual([absent?.path, absent?.expectedSha256], ['/app/none', []]);
 });

@@ -57,19 +57,20 @@ export function requirementsOf(entries: readonly { readonly selectors: readonly 
 }
 
 /** For each ladder its rungs as selectors, from the weakest to the strictest. */
-const RUNG_SELECTORS: ReadonlyMap<Ladder, readonly string[]> = new Map(
-  (Object.keys(LADDERS) as Ladder[]).map((ladder) => [
-    ladder,
-    LADDERS[ladder].map((rung) => `lacre:${ladder}:${rung}`),
-  ]),
-);
+const RUNG_SELECTORS: Readonly<Record<Ladder, readonly string[]>> = {
+  attribution: selectorsOf('attribution'),
+  host: selectorsOf('host'),
+  root: selectorsOf('root'),
+  coverage: selectorsOf('coverage'),
+  config: selectorsOf('config'),
+};
 
 /** What a workload with these selectors ("type:value") misses. */
 export function missesOf(requirements: Requirements, selectors: ReadonlySet<string>, evidenceAgeMs: number): Miss[] {
   const misses: Miss[] = [];
   for (const [what, required] of requirements.rungs) {
     const ladder: readonly string[] = LADDERS[what];
-    const found = RUNG_SELECTORS.get(what)?.findLastIndex((rung) => selectors.has(rung)) ?? -1;
+    const found = RUNG_SELECTORS[what].findLastIndex((rung) => selectors.has(rung));
     if (required !== undefined && found >= ladder.indexOf(required)) continue;
     misses.push({ what, required: required ?? 'a value that does not exist', found: ladder[found] ?? 'nothing' });
   }
@@ -83,6 +84,10 @@ export function missesOf(requirements: Requirements, selectors: ReadonlySet<stri
     });
   }
   return misses;
+}
+
+function selectorsOf(ladder: Ladder): string[] {
+  return LADDERS[ladder].map((rung) => `lacre:${ladder}:${rung}`);
 }
 
 function strictest(ladder: Ladder, values: readonly string[]): string | undefined {
