@@ -1,3 +1,4 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import { openLink } from '../agent/agent.ts';
@@ -7,8 +8,11 @@ import { BackOff } from '../agent/back-off.ts';
 import type { Native } from '../agent/native.ts';
 import { StateDir } from '../agent/state-dir.ts';
 import { LacreError } from '../lacre-error.ts';
-import { WorkloadAttestor as Service } from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
-import { encodeSelectors, parsePid } from './attest-message.ts';
+import {
+  AttestRequestSchema,
+  AttestResponseSchema,
+  WorkloadAttestor as Service,
+} from '../proto/spire/plugin/agent/workloadattestor/v1/workloadattestor_pb.ts';
 import { stopContainer } from './container-stop.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { checkPluginConfig, readPluginConfig } from './plugin-config.ts';
@@ -51,7 +55,10 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
       }),
     plain: {
       path: `/${Service.typeName}/${Service.method.attest.name}`,
-      answer: async (request) => encodeSelectors(await attest(parsePid(request))),
+      answer: async (request) => {
+        const selectors = await attest(pidOf(request));
+        return toBinary(AttestResponseSchema, create(AttestResponseSchema, { selectorValues: selectors }));
+      },
     },
     configure: async (trustDomain, text) => {
       const config = await loadWorkloadConfig(trustDomain, readPluginConfig({ schema: WorkloadConfigSchema, text }));
@@ -66,6 +73,14 @@ export function createWorkloadAttestor(deps: WorkloadAttestorDeps): Plugin {
       running = undefined;
     },
   };
+}
+
+function pidOf(request: Uint8Array): number {
+  try {
+    return fromBinary(AttestRequestSchema, request).pid;
+  } catch (cause) {
+    throw new LacreError('spire.workload.pid', "SPIRE's request is no message that names a pid", {}, { cause });
+  }
 }
 
 /** Begins to attest the node; verdicts can be had once the server trusts it. Codes: agent.state.invalid. */
