@@ -65,7 +65,8 @@ interface InFlight {
 interface Pending {
   readonly id: bigint;
   readonly ask: BatchAsk;
-  readonly leaf: Uint8Array;
+  /** Made when it is first asked for: a verdict on reused evidence needs none. */
+  leaf: Uint8Array | undefined;
   readonly timer: NodeJS.Timeout;
   /** The asker gave up; kept until the answer comes, so that what was issued is confirmed and released. */
   abandoned: boolean;
@@ -145,8 +146,7 @@ export class Batcher {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     promise.catch(() => undefined);
     const timer = setTimeout(() => this.#abandon(id, LATE), this.#limits.answerTimeoutMs ?? ANSWER_TIMEOUT_MS);
-    const leaf = workloadLeaf(ask.kind, sha256(ask.record), sha256(ask.subject));
-    const pending: Pending = { id, ask, leaf, timer, abandoned: false, resolve, reject };
+    const pending: Pending = { id, ask, leaf: undefined, timer, abandoned: false, resolve, reject };
     if (this.#ended !== undefined) {
       clearTimeout(timer);
       reject(this.#ended);
@@ -299,7 +299,7 @@ export class Batcher {
   async #quoteBatch({ value: nonce, diesAtMs }: HeldNonce, signal: AbortSignal): Promise<void> {
     const requests = this.#waiting.splice(0, this.#limits.maxRequests);
     const confirms = [...this.#toConfirm].slice(0, this.#limits.maxRequests);
-    const leaves = [...requests.map(({ leaf }) => leaf), ...confirms.map(([, { leaf }]) => leaf)];
+    const leaves = [...requests.map(leafOf), ...confirms.map(([, pending]) => leafOf(pending))];
     const { akName, exporter } = this.#port;
     const root = batchRoot(leaves);
     const quote = await this.#quote(quoteExtraData({ akName, exporter, nonce, root, count: leaves.length }), signal);
@@ -399,6 +399,8 @@ export class Batcher {
   }
 
   #enqueue(pending: Pending): void {
+    // Now, while companions come, rather than for all of them before the quote.
+    leafOf(pending);
     this.#waiting.push(pending);
     this.#bell.ring();
   }
@@ -426,6 +428,12 @@ export class Batcher {
 /** What the event loop has before it, new connections among it, is taken first. */
 async function turn(): Promise<void> {
   for (let turns = 0; turns < 2; turns += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+function leafOf(pending: Pending): Uint8Array {
+  const { kind, record, subject } = pending.ask;
+  pending.leaf ??= workloadLeaf(kind, sha256(record), sha256(subject));
+  return pending.leaf;
 }
 
 function requestOf({ id, ask }: Pending) {
