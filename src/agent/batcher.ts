@@ -82,7 +82,9 @@ interface Mark {
 
 const ANSWER_TIMEOUT_MS = 30_000;
 const LATE = 'the server gave no answer in time';
-/** A lone request waits a twentieth of the chip's own quote time for companions (DESIGN section 8). */
+/** What the evidence of a quote costs a crowd besides the chip's time: agent and server work on it. */
+const EVIDENCE_MS = 25;
+/** A lone request waits a twentieth of what a quote costs for companions (DESIGN section 8, decision 0010). */
 const HOLD_OFF_PART = 1 / 20;
 /** Quoting, reading the list and sending must fit into what is left of a nonce's life. */
 const NONCE_MARGIN_MS = 250;
@@ -271,29 +273,30 @@ export class Batcher {
 
   /**
    * Waits for companions while they come so fast that waiting saves them more than it costs (decision 0010): one that
-   * comes within the next millisecond is spared a quote's time, each that waits pays a millisecond.
+   * comes within the next millisecond is spared a quote and its evidence, each that waits pays a millisecond.
    */
   async #holdOff(signal: AbortSignal): Promise<void> {
-    const periodMs = this.#quoteMs * HOLD_OFF_PART;
-    if (periodMs < 1 || this.#waiting.length === 0) return;
+    const costMs = this.#quoteMs + EVIDENCE_MS;
+    const periodMs = costMs * HOLD_OFF_PART;
+    if (!this.#quoted || this.#waiting.length === 0) return;
     const beganMs = performance.now();
     const isIdle = beganMs - this.#endedMs >= periodMs;
     // Those who came during the last quote came as fast as they have to for it.
     let marks = [isIdle ? { atMs: beganMs, count: this.#waiting.length } : { atMs: this.#startedMs, count: 0 }];
-    if (!isIdle && !this.#comeFast(marks)) return;
+    if (!isIdle && !this.#comeFast(marks, costMs)) return;
     while (!signal.aborted && this.#waiting.length < this.#limits.maxRequests) {
       await new Bell().wait(periodMs, signal);
       await turn();
-      if (performance.now() - beganMs >= this.#quoteMs || !this.#comeFast(marks)) return;
+      if (performance.now() - beganMs >= costMs || !this.#comeFast(marks, costMs)) return;
       marks = [...marks, { atMs: performance.now(), count: this.#waiting.length }].slice(-2);
     }
   }
 
   /** Whether in a quote's time more requests would come than wait now, if they go on coming as since the first mark. */
-  #comeFast([since]: readonly Mark[]): boolean {
+  #comeFast([since]: readonly Mark[], costMs: number): boolean {
     const { atMs, count } = since as Mark;
     const came = this.#waiting.length - count;
-    return came * this.#quoteMs > this.#waiting.length * (performance.now() - atMs);
+    return came * costMs > this.#waiting.length * (performance.now() - atMs);
   }
 
   async #quoteBatch({ value: nonce, diesAtMs }: HeldNonce, signal: AbortSignal): Promise<void> {
