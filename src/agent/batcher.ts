@@ -82,7 +82,7 @@ interface Mark {
 
 const ANSWER_TIMEOUT_MS = 30_000;
 const LATE = 'the server gave no answer in time';
-/** What the evidence of a quote costs a crowd besides the chip's time: agent and server work on it. */
+/** A quote costs a crowd no less, however fast the chip: agent and server work on its evidence. */
 const EVIDENCE_MS = 25;
 /** A lone request waits a twentieth of what a quote costs for companions (DESIGN section 8, decision 0010). */
 const HOLD_OFF_PART = 1 / 20;
@@ -276,7 +276,7 @@ export class Batcher {
    * comes within the next millisecond is spared a quote and its evidence, each that waits pays a millisecond.
    */
   async #holdOff(signal: AbortSignal): Promise<void> {
-    const costMs = this.#quoteMs + EVIDENCE_MS;
+    const costMs = Math.max(this.#quoteMs, EVIDENCE_MS);
     const periodMs = costMs * HOLD_OFF_PART;
     if (!this.#quoted || this.#waiting.length === 0) return;
     const beganMs = performance.now();
