@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -29,6 +29,9 @@ export class SpireSystem implements AsyncDisposable {
   readonly #server: ChildProcess;
   readonly #agents = new Map<string, HostProcess>();
   readonly #entries = new Map<string, { readonly selectors: readonly string[]; readonly known: Set<string> }>();
+  /** Containers that have an entry, by the agent's name; entries outlive the agent. */
+  readonly #known = new Map<string, Set<string>>();
+  #starts = 0;
 
   private constructor(node: NativeNode, directory: string, server: ChildProcess) {
     this.#node = node;
@@ -75,7 +78,9 @@ plugins {
   async startAgent(name: string, lacre?: LacrePlugin): Promise<void> {
     const port = await readFile(join(this.#directory, 'spire-port'), 'utf8');
     const socket = join(this.#node.directory, 'agent', `${name}.sock`);
-    const folder = join(this.#directory, name);
+    // An agent that starts again is a new one to spire-server.
+    this.#starts += 1;
+    const folder = join(this.#directory, `${name}-${this.#starts}`);
     const [command = '', ...args] = lacre?.command ?? [];
     const plugin = `WorkloadAttestor "lacre" {
     plugin_cmd = "${command}"
@@ -87,7 +92,7 @@ plugins {
     const text = `agent {
   data_dir = "${folder}"
   log_level = "INFO"
-  log_file = "${folder}.log"
+  log_file = "${join(this.#directory, name)}.log"
   server_address = "127.0.0.1"
   server_port = ${port}
   socket_path = "${socket}"
@@ -109,7 +114,9 @@ plugins {
     const agent = await this.#node.spawnOnHost(program('spire-agent'), run);
     agent.stderr.resume();
     this.#agents.set(name, agent);
-    this.#entries.set(name, { selectors: lacre?.selectors ?? [], known: new Set() });
+    const known = this.#known.get(name) ?? new Set();
+    this.#known.set(name, known);
+    this.#entries.set(name, { selectors: lacre?.selectors ?? [], known });
     await this.#node.programs.appears(socket, agent.ended);
   }
 
@@ -152,6 +159,7 @@ plugins {
     if (agent === undefined) return;
     process.kill(agent.pid, 'SIGTERM');
     await agent.ended;
+    await rm(join(this.#node.directory, 'agent', `${name}.sock`), { force: true });
   }
 
   agentLog(name: string): Promise<string> {
