@@ -47,6 +47,21 @@ export function errorTrailers({ code, rawMessage, metadata }: ConnectError): Out
   return statusTrailers(code, rawMessage, metadata.get(CODE_TRAILER) ?? undefined);
 }
 
+/** As a list: Node looks up nothing in it. */
+const HEAD_LIST = Object.entries(GRPC_HEAD).flat().map(String);
+/** No date: nobody reads it, and it is another one each second. */
+const HEAD_OPTIONS = { waitForTrailers: true, sendDate: false } as const;
+
+/** Begins the answer of a call that comes once for each workload; messages and trailers follow. */
+export function beginAnswer(stream: ServerHttp2Stream): void {
+  stream.respond(HEAD_LIST, HEAD_OPTIONS);
+}
+
+/** Whether nothing can be answered any more: Node throws where that is tried on a stream that is closed. */
+export function isOver(stream: ServerHttp2Stream): boolean {
+  return stream.closed || stream.destroyed;
+}
+
 /** Ends a call that nothing was answered to; what the caller still sends is not waited for. */
 export function refuseCall(stream: ServerHttp2Stream, trailers: OutgoingHttpHeaders): void {
   stream.respond({ ...GRPC_HEAD, ...trailers }, { endStream: true });

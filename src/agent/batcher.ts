@@ -246,8 +246,7 @@ export class Batcher {
    */
   async #untilDue(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && this.#waiting.length === 0) {
-      const isHalfFull = this.#toConfirm.size >= this.#limits.maxRequests / 2;
-      const intervalMs = isHalfFull ? 0 : this.#limits.quoteIntervalMs;
+      const intervalMs = this.#isHalfFull() ? 0 : this.#limits.quoteIntervalMs;
       const dueMs = Math.max(this.#startedMs + intervalMs, this.#endedMs + this.#quoteMs);
       const leftMs = dueMs - performance.now();
       if (!(leftMs > 0)) return;
@@ -282,19 +281,19 @@ export class Batcher {
     const beganMs = performance.now();
     const isIdle = beganMs - this.#endedMs >= periodMs;
     // Those who came during the last quote came as fast as they have to for it.
-    let marks = [isIdle ? { atMs: beganMs, count: this.#waiting.length } : { atMs: this.#startedMs, count: 0 }];
-    if (!isIdle && !this.#comeFast(marks, costMs)) return;
+    let since = isIdle ? { atMs: beganMs, count: this.#waiting.length } : { atMs: this.#startedMs, count: 0 };
+    if (!isIdle && !this.#comeFast(since, costMs)) return;
+    let last = since;
     while (!signal.aborted && this.#waiting.length < this.#limits.maxRequests) {
       await new Bell().wait(periodMs, signal);
       await turn();
-      if (performance.now() - beganMs >= costMs || !this.#comeFast(marks, costMs)) return;
-      marks = [...marks, { atMs: performance.now(), count: this.#waiting.length }].slice(-2);
+      if (performance.now() - beganMs >= costMs || !this.#comeFast(since, costMs)) return;
+      [since, last] = [last, { atMs: performance.now(), count: this.#waiting.length }];
     }
   }
 
-  /** Whether in a quote's time more requests would come than wait now, if they go on coming as since the first mark. */
-  #comeFast([since]: readonly Mark[], costMs: number): boolean {
-    const { atMs, count } = since as Mark;
+  /** Whether in what a quote costs more requests would come than wait now, if they go on coming as since then. */
+  #comeFast({ atMs, count }: Mark, costMs: number): boolean {
     const came = this.#waiting.length - count;
     return came * costMs > this.#waiting.length * (performance.now() - atMs);
   }
@@ -382,7 +381,11 @@ export class Batcher {
 
   #confirmNext(pending: Pending): void {
     this.#toConfirm.set(pending.id, pending);
-    if (this.#toConfirm.size * 2 >= this.#limits.maxRequests) this.#bell.ring();
+    if (this.#isHalfFull()) this.#bell.ring();
+  }
+
+  #isHalfFull(): boolean {
+    return this.#toConfirm.size * 2 >= this.#limits.maxRequests;
   }
 
   #askOnReused(pending: Pending): void {

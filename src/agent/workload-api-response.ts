@@ -1,15 +1,11 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { encodeFrame, GRPC_HEAD, refuseCall, statusTrailers } from '../grpc-call.ts';
+import { beginAnswer, encodeFrame, isOver, refuseCall, statusTrailers } from '../grpc-call.ts';
 import { GRPC_STATUS_NUMBER } from '../grpc-status.ts';
 import type { LacreError } from '../lacre-error.ts';
 import type { WorkloadSink } from './workload-stream.ts';
 
 /** What may wait in a stream's buffer for a client that reads slowly. */
 const MAX_BUFFERED_BYTES = 128 * 1024;
-
-/** As a list: Node looks up nothing in it. */
-const HEAD = Object.entries(GRPC_HEAD).flat().map(String);
-const WITH_TRAILERS = { waitForTrailers: true, sendDate: false };
 
 /** The answer of one call as gRPC over HTTP/2: header, messages, and a trailer with the status. */
 export class GrpcResponse implements WorkloadSink {
@@ -28,7 +24,7 @@ export class GrpcResponse implements WorkloadSink {
 
   write(message: Uint8Array): boolean {
     const stream = this.#stream;
-    if (this.#ended || stream.closed || stream.destroyed) return false;
+    if (this.#ended || isOver(stream)) return false;
     if (stream.writableLength > MAX_BUFFERED_BYTES) {
       this.#ended = true;
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -36,7 +32,7 @@ export class GrpcResponse implements WorkloadSink {
     }
     if (!this.#started) {
       this.#started = true;
-      stream.respond(HEAD, WITH_TRAILERS);
+      beginAnswer(stream);
     }
     stream.write(encodeFrame(message));
     return true;
@@ -44,7 +40,7 @@ export class GrpcResponse implements WorkloadSink {
 
   end(error: LacreError): void {
     const stream = this.#stream;
-    if (this.#ended || stream.closed || stream.destroyed) return;
+    if (this.#ended || isOver(stream)) return;
     this.#ended = true;
     const trailers = statusTrailers(GRPC_STATUS_NUMBER[error.grpcStatus], error.message, error.code);
     if (!this.#started) {

@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
+import { random16 } from '../bytes/random-16.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { Identities } from '../proto/lacre/v1/node_pb.ts';
 import { X509BundlesResponseSchema, X509SVIDResponseSchema } from '../proto/spiffe/workload_pb.ts';
@@ -48,7 +48,7 @@ export function askX509Svid(): WorkloadAsk {
 export function askBundle(): WorkloadAsk {
   return {
     kind: 3,
-    subject: new Uint8Array(randomBytes(16)),
+    subject: random16(),
     finish: (_identities, bundle, trustDomain) => {
       const bundles = { [`spiffe://${trustDomain}`]: concat(bundle) };
       const bytes = toBinary(X509BundlesResponseSchema, create(X509BundlesResponseSchema, { bundles }));

@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { ConnectError } from '@connectrpc/connect';
-import { encodeFrame, errorTrailers, GRPC_HEAD, refuseCall } from '../grpc-call.ts';
+import { encodeFrame, errorTrailers, GRPC_HEAD, isOver, refuseCall } from '../grpc-call.ts';
 
 /** From the status to the peer's own end of the call. */
 const END_MS = 1_000;
@@ -16,7 +16,7 @@ export class GrpcWriter {
   /** Undefined where the peer takes more; otherwise resolves when it does, or is gone. */
   write(message: Uint8Array): Promise<void> | undefined {
     const stream = this.#stream;
-    if (stream.destroyed) return undefined;
+    if (isOver(stream)) return undefined;
     if (!stream.headersSent) stream.respond(GRPC_HEAD, { waitForTrailers: true });
     return stream.write(encodeFrame(message)) ? undefined : this.#drained();
   }
@@ -24,7 +24,7 @@ export class GrpcWriter {
   /** What the peer still sends is not waited for, or not for long. @param error undefined: all is said. */
   end(error: ConnectError | undefined): void {
     const stream = this.#stream;
-    if (stream.destroyed) return;
+    if (isOver(stream)) return;
     const trailers = error === undefined ? { 'grpc-status': '0' } : errorTrailers(error);
     if (stream.headersSent) {
       stream.once('wantTrailers', () => stream.sendTrailers(trailers));

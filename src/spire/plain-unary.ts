@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ConnectError } from '@connectrpc/connect';
 import { FrameReader } from '../agent/grpc-frame.ts';
 import type { TurnSlices } from '../agent/turn-slices.ts';
-import { encodeFrame, errorTrailers, GRPC_HEAD, isGrpcCall, refuseCall } from '../grpc-call.ts';
+import { beginAnswer, encodeFrame, errorTrailers, isGrpcCall, isOver, refuseCall } from '../grpc-call.ts';
 import { LacreError } from '../lacre-error.ts';
 
 /** A unary method that SPIRE calls for each workload, served on node:http2 itself: Connect costs three times as much. */
@@ -25,8 +25,6 @@ export interface PlainUnaryDeps {
   readonly turns: TurnSlices;
 }
 
-/** No date: nobody reads it, and it is another one each second. */
-const HEAD_OPTIONS = { waitForTrailers: true, sendDate: false } as const;
 const OK_TRAILERS = { 'grpc-status': '0' } as const;
 
 /**
@@ -38,7 +36,7 @@ export function servePlainUnary(stream: ServerHttp2Stream, { method, statusOf, t
   let isTaken = false;
   const fail = (error: unknown): void => {
     isTaken = true;
-    if (stream.destroyed || stream.headersSent) return;
+    if (isOver(stream) || stream.headersSent) return;
     refuseCall(stream, errorTrailers(statusOf(error)));
   };
   stream.on('error', () => undefined);
@@ -48,7 +46,7 @@ export function servePlainUnary(stream: ServerHttp2Stream, { method, statusOf, t
       if (message === undefined || isTaken) return;
       isTaken = true;
       turns.add(() => {
-        if (!stream.destroyed) method.answer(message).then((answer) => finish(stream, answer), fail);
+        if (!isOver(stream)) method.answer(message).then((answer) => finish(stream, answer), fail);
       });
     } catch (error) {
       stream.pause();
@@ -61,8 +59,8 @@ export function servePlainUnary(stream: ServerHttp2Stream, { method, statusOf, t
 }
 
 function finish(stream: ServerHttp2Stream, answer: Uint8Array): void {
-  if (stream.destroyed) return;
-  stream.respond(GRPC_HEAD, HEAD_OPTIONS);
+  if (isOver(stream)) return;
+  beginAnswer(stream);
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
   stream.end(encodeFrame(answer));
 }

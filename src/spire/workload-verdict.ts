@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { NodeParts, WorkloadProcess } from '../agent/agent-parts.ts';
 import { findingsText } from '../agent/connection-fault.ts';
 import type { SessionLink, WorkloadSession } from '../agent/session-link.ts';
+import { random16 } from '../bytes/random-16.ts';
 import { LacreError } from '../lacre-error.ts';
 import type { Identities, Refusal } from '../proto/lacre/v1/node_pb.ts';
 
@@ -25,10 +25,6 @@ export interface RefusedWorkload {
 
 const TRIES = 3;
 const REPLACED_WAIT_MS = 100;
-const SUBJECT_BYTES = 16;
-/** Many subjects are drawn at once: one by one they cost ten times as much. */
-const RANDOM_BYTES = 256 * SUBJECT_BYTES;
-let random = Buffer.alloc(0);
 
 export interface VerdictDeps {
   readonly link: SessionLink;
@@ -88,20 +84,12 @@ async function askOnce(
   const session = link.requireSession();
   const { bytes: record, containerId, containerSha256Hex } = await process.record();
   asking?.(containerId);
-  const ask = { containerId, kind: 4, record, subject: randomSubject(), maxEvidenceAgeMs } as const;
+  const ask = { containerId, kind: 4, record, subject: random16(), maxEvidenceAgeMs } as const;
   const { id, outcome } = await session.ask(ask, containerSha256Hex, { underQuote });
   const answer = await outcome;
   if (answer.case === 'refusal') return { containerId, refusal: answer.value };
   const { selectors, evidenceAgeMs }: Identities = answer.value;
   return { containerId, selectors, evidenceAgeMs: Number(evidenceAgeMs), session, id };
-}
-
-/** Of a request: what nobody else has asked for. */
-function randomSubject(): Uint8Array {
-  if (random.length < SUBJECT_BYTES) random = randomBytes(RANDOM_BYTES);
-  const subject = new Uint8Array(random.subarray(0, SUBJECT_BYTES));
-  random = random.subarray(SUBJECT_BYTES);
-  return subject;
 }
 
 /** Nothing is wrong with the workload: the container changed between its record and the server's look at it, or so. */
